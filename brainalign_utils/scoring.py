@@ -79,7 +79,7 @@ def weighted_correlation(weights, y_true, y_pred, dtype=np.float32) -> np.ndarra
     r : array of shape (n_samples, n_voxels), ``dtype``
         Rows of ones give :func:`correlation`.
     """
-    y, p = (standardise(side).astype(dtype) for side in _pair(y_true, y_pred))
+    y, p = (zscore(side).astype(dtype) for side in _pair(y_true, y_pred))
     return correlation_from_moments(target_moments(weights, y), y, p)
 
 
@@ -114,7 +114,7 @@ def correlation_from_moments(moments, z_true, z_pred) -> np.ndarray:
     return np.where((variance > tiny) & (variance_true > tiny), r, np.nan).clip(-1, 1)
 
 
-def standardise(values) -> np.ndarray:
+def zscore(values) -> np.ndarray:
     """Z-score each voxel over stimuli; a voxel of zero variance becomes NaN.
 
     Parameters
@@ -219,7 +219,9 @@ def roi_means(values, roi_mask, rois, **labels) -> pd.DataFrame:
             f"roi_mask has shape {roi_mask.shape}; expected ({len(rois)}, {values.size}) for "
             f"{len(rois)} rois and {values.size} voxels"
         )
-    return pd.DataFrame([{**labels, "roi": roi, **_mean_row(values[m])} for roi, m in zip(rois, roi_mask)])
+    return pd.DataFrame(
+        [{**labels, "roi": roi, **_mean_row(values[m])} for roi, m in zip(rois, roi_mask, strict=True)]
+    )
 
 
 def _mean_row(values) -> dict:
@@ -235,7 +237,7 @@ def _mean_row(values) -> dict:
     }
 
 
-def roi_weights(roi_mask, ceiling=None, min_ceiling: float = 0.05, kind: str = "variance", valid=None):
+def roi_weights(roi_mask, ceiling=None, min_ceiling: float = 0.05, kind: str = "variance"):
     """Weights that turn voxel correlations into region means: ``r @ weights``.
 
     A mean of normalised alignment is linear in r, so tests and bootstraps of it are one GEMM more.
@@ -247,8 +249,6 @@ def roi_weights(roi_mask, ceiling=None, min_ceiling: float = 0.05, kind: str = "
         None gives plain means.
     min_ceiling, kind
         As for :func:`normalised_alignment`.
-    valid : bool array of shape (n_voxels,), optional
-        Voxels with a score; the others get weight 0.
 
     Returns
     -------
@@ -259,9 +259,28 @@ def roi_weights(roi_mask, ceiling=None, min_ceiling: float = 0.05, kind: str = "
     scale = np.ones(roi_mask.shape[1])
     if ceiling is not None:
         scale = normalised_alignment(scale, ceiling, min_ceiling, kind)
-    keep = roi_mask & np.isfinite(scale) & (True if valid is None else np.asarray(valid, bool))
+    keep = roi_mask & np.isfinite(scale)
     with np.errstate(invalid="ignore", divide="ignore"):
         return (np.where(keep, scale, 0) / keep.sum(1, keepdims=True)).T
+
+
+def restrict_weights(weights, valid) -> np.ndarray:
+    """Weights of :func:`roi_weights` without voxels that turned out to have no score.
+
+    Parameters
+    ----------
+    weights : array of shape (n_voxels, n_rois)
+    valid : bool array of shape (n_voxels,)
+
+    Returns
+    -------
+    weights : array of shape (n_voxels, n_rois)
+        Rescaled, so that the product with r is still a mean; NaN columns where no voxel is left.
+    """
+    weights = np.asarray(weights, np.float64)
+    kept = np.where(np.asarray(valid, bool)[:, None], weights, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return kept * ((weights != 0).sum(0) / (kept != 0).sum(0))
 
 
 def _varies(values) -> np.ndarray:
