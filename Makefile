@@ -1,0 +1,73 @@
+# brainalign: every command a user needs.  `make help` lists them.
+SHELL    := /bin/bash
+PYTHON   ?= python3
+VENV     ?= .venv
+SETTINGS ?= workflow/config/phantom.yml
+PROFILE  ?= local
+CORES    ?= $(shell nproc)
+NSD      ?=
+BIN      := $(VENV)/bin
+READY    := $(VENV)/.ready
+RUN       = $(BIN)/snakemake --snakefile workflow/Snakefile --workflow-profile workflow/profiles/$(PROFILE) --cores $(CORES)
+
+# One thread of linear algebra per parallel job: jobs that fight for cores are many times slower.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= $(OMP_NUM_THREADS)
+export MKL_NUM_THREADS ?= $(OMP_NUM_THREADS)
+export HF_HUB_DISABLE_TELEMETRY = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help env study book paper serve lab test test-all lint format phantom-models benchmark lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+env: $(READY) ## make the virtual environment (done by every other target)
+
+$(READY): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(BIN)/python -m pip check
+	touch $@
+
+study: $(READY) ## run the study of SETTINGS (the phantom by default), without the book
+	$(RUN) --config settings="$(SETTINGS)" nsd="$(NSD)" -- study
+
+book: $(READY) ## run the study and build the book
+	$(RUN) --config settings="$(SETTINGS)" nsd="$(NSD)" -- book
+	@$(BIN)/python -m brainalign_utils.publish where --settings "$(SETTINGS)"
+
+paper: ## the same on real data: make paper NSD=/path [SETTINGS=workflow/config/nsd.yml PROFILE=slurm]
+	@test -n "$(NSD)" || { echo "make paper needs NSD=/path/to/natural-scenes-dataset (the folder that holds nsddata)"; exit 2; }
+	$(MAKE) book SETTINGS="$(if $(filter file,$(origin SETTINGS)),workflow/config/nsd.yml,$(SETTINGS))" NSD="$(NSD)" PROFILE="$(PROFILE)"
+
+serve: $(READY) ## look at the book on http://localhost:8000
+	$(BIN)/python -m brainalign_utils.publish serve --settings "$(SETTINGS)" --port 8000
+
+lab: $(READY) ## open the notebooks in JupyterLab, paired with their .py
+	$(BIN)/jupytext --sync notebooks/*.py
+	$(BIN)/jupyter lab notebooks
+
+test: $(READY) ## run the tests (not those that need a browser or Slurm)
+	$(BIN)/python -m pytest -n 2 -q -m "not browser and not slurm"
+
+lint: $(READY) ## check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+phantom-models: $(READY) ## train the tiny checkpoints of the phantom again
+	$(BIN)/python -m brainalign_utils.phantom.training --out brainalign_utils/phantom/checkpoints
+
+benchmark: $(READY) ## measure against peers; see benchmarks/README.md
+	$(BIN)/python benchmarks/ridge.py
+	$(BIN)/python benchmarks/extraction.py
+
+lock: ## resolve the ranges of pyproject.toml again and write requirements.lock and environment.yml
+	rm -rf _build/lock && $(PYTHON) -m venv _build/lock
+	_build/lock/bin/python -m pip install --quiet torch==2.13.0 ".[dev]"
+	$(PYTHON) workflow/write_lock.py _build/lock/bin/python
+	rm -rf _build/lock
+
+clean: ## remove everything that was computed (the environment stays)
+	rm -rf _build .snakemake

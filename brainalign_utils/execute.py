@@ -1,0 +1,110 @@
+"""Run one notebook headless: ``python -m brainalign_utils.execute NOTEBOOK.py OUT.ipynb -p name value``.
+
+The output appears under its name only if every cell ended well; a failed run is kept beside it as
+``OUT.failed.ipynb`` and the exit status is 1.
+"""
+
+import argparse
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+import jupytext
+import nbformat
+import papermill
+import yaml
+from papermill.exceptions import PapermillExecutionError
+
+from . import provenance
+from .config import project_root
+
+
+class ParameterError(ValueError):
+    """A parameter that the notebook does not declare."""
+
+
+def declared_parameters(notebook) -> set[str]:
+    """Names assigned in the cell tagged ``parameters``."""
+    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise ParameterError(f"expected one cell tagged 'parameters', found {len(cells)}")
+    lines = cells[0].source.splitlines()
+    return {line.split("=")[0].strip() for line in lines if "=" in line and line[:1].isidentifier()}
+
+
+def execute(source: Path, target: Path, parameters: dict, cwd: Path | None = None) -> None:
+    """Execute a py:percent notebook with parameters.
+
+    Raises
+    ------
+    ParameterError
+        A parameter is not declared by the notebook; nothing is run.
+    papermill.exceptions.PapermillExecutionError
+        A cell raised; what ran is kept as ``*.failed.ipynb``.
+    """
+    source, target = Path(source), Path(target)
+    notebook = jupytext.read(source)
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook.metadata["language_info"] = {"name": "python"}
+    known = declared_parameters(notebook)
+    if unknown := sorted(set(parameters) - known):
+        raise ParameterError(
+            f"{source.name} has no parameter {', '.join(unknown)}; it has: {', '.join(sorted(known))}"
+        )
+    cwd = cwd or project_root()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    plain, running = (target.with_suffix(f".{os.getpid()}.{kind}.ipynb") for kind in ("source", "running"))
+    failed = target.with_suffix(".failed.ipynb")
+    nbformat.write(notebook, plain)
+    start = time.perf_counter()
+    try:
+        papermill.execute_notebook(
+            plain, running, parameters, cwd=str(cwd), kernel_name="python3", progress_bar=sys.stderr.isatty()
+        )
+        _record(running, source, parameters, time.perf_counter() - start, cwd)
+        running.replace(target)
+        failed.unlink(missing_ok=True)
+    except PapermillExecutionError:
+        running.replace(failed)
+        raise
+    finally:
+        plain.unlink(missing_ok=True)
+        running.unlink(missing_ok=True)
+
+
+def _record(path, source, parameters, seconds, root):
+    """Store what the page footer shows in the notebook's metadata."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata["brainalign"] = {
+        **provenance.record(root),
+        "notebook": source.name,
+        "source_hash": provenance.file_hash(source),
+        "parameters": parameters,
+        "wall_time_s": round(seconds, 1),
+        "peak_memory_bytes": provenance.peak_memory(children=True),
+    }
+    notebook.metadata.pop("papermill", None)
+    nbformat.write(notebook, path)
+
+
+def main(arguments=None) -> int:
+    """Command line; 0 when every cell ended well."""
+    parser = argparse.ArgumentParser(prog="python -m brainalign_utils.execute", description=__doc__)
+    parser.add_argument("source", type=Path)
+    parser.add_argument("target", type=Path)
+    parser.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    options = parser.parse_args(arguments)
+    logging.getLogger("papermill").setLevel(logging.WARNING)
+    parameters = {name: yaml.safe_load(value) for name, value in options.parameter}
+    try:
+        execute(options.source, options.target, parameters)
+    except (ParameterError, PapermillExecutionError) as error:
+        print(f"{options.source.name}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""Settings: what is wrong is refused with both values and the remedy."""
+
+import pytest
+import yaml
+
+from brainalign_utils.config import SettingsError, fingerprint, load_settings
+
+
+@pytest.mark.parametrize(
+    ("overrides", "match"),
+    [
+        ({"modls": ["vit-h"]}, r"modls: unknown key; did you mean 'models'"),
+        ({"encoding": {"n_fold": 3}}, r"encoding.n_fold: unknown key; did you mean 'n_folds'"),
+        ({"encoding": {"n_folds": "many"}}, r"encoding.n_folds: .*valid integer.*given: 'many'"),
+        ({"encoding": {"log10_alpha_min": 5}}, r"log10_alpha_max \(4.0\) is below log10_alpha_min \(5.0\)"),
+        ({"subjects": []}, r"subjects: empty list"),
+        ({"subjects": [1, 9]}, r"subject 9 does not exist; NSD has subjects 1 to 8"),
+        ({"models": ["instructblp"]}, r"unknown model 'instructblp'; did you mean 'instructblip'"),
+        ({"models": []}, r"models: empty list"),
+        ({"instructions": ["ZZ"]}, r"unknown instruction 'ZZ'.*extra_instructions"),
+        ({"data": "nsd"}, r"nsd_root is empty; set nsd_root"),
+        ({"features": {"pooling": "mean"}}, r"unknown pooling 'mean'"),
+        ({"name": "../elsewhere"}, r"name: "),
+    ],
+)
+def test_wrong_settings_are_explained(overrides, match):
+    with pytest.raises(SettingsError, match=match):
+        load_settings(**overrides)
+
+
+def test_missing_and_broken_files(tmp_path):
+    with pytest.raises(SettingsError, match="does not exist"):
+        load_settings(tmp_path / "none.yml")
+    (tmp_path / "broken.yml").write_text("a: [1")
+    with pytest.raises(SettingsError, match="not valid YAML"):
+        load_settings(tmp_path / "broken.yml")
+    (tmp_path / "list.yml").write_text("- 1")
+    with pytest.raises(SettingsError, match="holds a list"):
+        load_settings(tmp_path / "list.yml")
+
+
+def test_yaml_cannot_build_objects(tmp_path):
+    (tmp_path / "evil.yml").write_text("name: !!python/object/apply:os.system ['true']")
+    with pytest.raises(SettingsError, match="not valid YAML"):
+        load_settings(tmp_path / "evil.yml")
+
+
+def test_alphas_are_the_papers():
+    alphas = load_settings().alphas()
+    assert len(alphas) == 60
+    assert alphas[0] == pytest.approx(10)
+    assert alphas[-1] == pytest.approx(1e4)
+    assert alphas[1] / alphas[0] == pytest.approx(alphas[-1] / alphas[-2])
+
+
+def test_extra_instructions_are_ordered_by_level():
+    row = {"id": "X", "task": "own", "text": "Is it raining?", "level": 3.5}
+    with pytest.raises(SettingsError, match="level"):
+        load_settings(extra_instructions=[row])
+    rows = load_settings(
+        extra_instructions=[{**row, "level": 0}], instructions=["IC", "X"]
+    ).instruction_rows()
+    assert [r.id for r in rows] == ["X", "IC"]
+
+
+def test_settings_survive_a_round_trip(tmp_path):
+    settings = load_settings(name="round", subjects=[7, 1])
+    path = tmp_path / "s.yml"
+    path.write_text(yaml.safe_dump(settings.model_dump(mode="json")))
+    assert load_settings(path) == settings
+
+
+def test_fingerprint_depends_on_values_not_on_order():
+    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+    assert fingerprint({"a": 1}) != fingerprint({"a": 2})

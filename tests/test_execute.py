@@ -1,0 +1,53 @@
+"""Notebooks run headless: parameters checked, failures kept apart, provenance recorded."""
+
+import nbformat
+import pytest
+from papermill.exceptions import PapermillExecutionError
+
+from brainalign_utils import execute
+
+SOURCE = """# %% tags=["parameters"]
+subject = 1
+factor = 2.0
+
+# %%
+product = subject * factor
+assert product < 100, "too large"
+print(product)
+"""
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    path = tmp_path / "source with space é.py"
+    path.write_text(SOURCE)
+    return path
+
+
+def test_parameters_reach_the_notebook_and_are_recorded(notebook, tmp_path):
+    target = tmp_path / "out" / "done.ipynb"
+    execute.execute(notebook, target, {"subject": 7}, cwd=tmp_path)
+    done = nbformat.read(target, as_version=4)
+    text = "".join(out.get("text", "") for cell in done.cells for out in cell.get("outputs", []))
+    assert "14.0" in text
+    assert done.metadata.brainalign.parameters == {"subject": 7}
+    assert done.metadata.brainalign.wall_time_s > 0
+    assert done.metadata.brainalign.peak_memory_bytes > 1e6
+    assert [p.name for p in target.parent.iterdir()] == ["done.ipynb"]
+
+
+def test_unknown_parameter_runs_nothing(notebook, tmp_path, capsys):
+    target = tmp_path / "out.ipynb"
+    assert execute.main([str(notebook), str(target), "-p", "subjct", "1"]) == 1
+    assert "has no parameter subjct; it has: factor, subject" in capsys.readouterr().err
+    assert not target.exists()
+
+
+def test_failed_run_leaves_the_last_good_output(notebook, tmp_path):
+    target = tmp_path / "out.ipynb"
+    target.write_text("last good")
+    with pytest.raises(PapermillExecutionError, match="too large"):
+        execute.execute(notebook, target, {"subject": 99}, cwd=tmp_path)
+    assert target.read_text() == "last good"
+    assert (tmp_path / "out.failed.ipynb").is_file()
+    assert len(list(tmp_path.glob("*.ipynb"))) == 2
