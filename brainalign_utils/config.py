@@ -222,8 +222,13 @@ class Paths:
     def partition(self, subject: int, model: str) -> Path:
         return self.root / "partition" / subject_name(subject) / f"{model}.zarr"
 
-    def ceilings(self) -> Path:
-        return self.root / "ceilings.zarr"
+    def nulls(self, subject: int, model: str) -> Path:
+        """Scores of regressions on shuffled rows."""
+        return self.root / "nulls" / subject_name(subject) / f"{model}.zarr"
+
+    def cross_subject(self, subject: int) -> Path:
+        """Cross-subject prediction accuracy, the second ceiling."""
+        return self.root / "ceilings" / f"{subject_name(subject)}.zarr"
 
     def figure(self, name: str, suffix: str) -> Path:
         return self.root / "figures" / f"{name}.{suffix}"

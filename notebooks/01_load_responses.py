@@ -1,0 +1,102 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Loading responses
+#
+# One subject's responses, from the dataset's own files to one clean artifact: single-trial betas become one
+# number per picture and voxel. This notebook runs once per subject; the page shows one of them.
+
+# %% tags=["parameters"]
+settings_file = "workflow/config/phantom.yml"
+subject = 1
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+
+from brainalign_utils import config, nsd, store
+from brainalign_utils.tables import ROIS
+
+settings = config.load_settings(settings_file)
+paths = settings.paths
+
+# %% [markdown]
+# ## From trials to stimuli
+#
+# The loader reads the voxels of the `nsdgeneral` mask, one session at a time, z-scores every voxel within each session, and averages
+# the repeats of each picture. A voxel without variance in a session was out of view there: those trials count as
+# missing. Shared pictures become the test set, with their repeats kept apart; the subject's own pictures become the training set.
+
+# %%
+responses = nsd.load_responses(
+    paths.nsd, subject, n_sessions=settings.n_sessions, session_zscore=settings.session_zscore
+)
+store.write_dataset(paths.responses(subject), responses)
+pd.Series(dict(responses.sizes), name="size").to_frame()
+
+# %% [markdown]
+# ## Repeats
+#
+# Each picture is meant to be seen three times, but a subject whose sessions are not all there has pictures with fewer repeats. The
+# noise ceiling below takes the mixture into account.
+
+# %%
+n_repeats = np.isfinite(responses.test.values).any(axis=2).sum(axis=0)
+pd.DataFrame(
+    {
+        "training pictures": pd.Series(responses.train_n_repeats.values).value_counts(),
+        "test pictures": pd.Series(n_repeats).value_counts(),
+    }
+).rename_axis("repeats").fillna(0).astype(int)
+
+# %% [markdown]
+# ## Regions
+#
+# Regions are unions of labels of the dataset's region files inside the mask. A region that this subject lacks is listed with no voxels
+# rather than left out.
+
+# %%
+regions = pd.DataFrame(
+    {
+        "region": [roi.title for roi in ROIS],
+        "voxels": responses.roi_mask.sum("voxel").values,
+        "median ceiling": [
+            np.nanmedian(responses.noise_ceiling.values[m]) if m.any() else np.nan
+            for m in responses.roi_mask.values
+        ],
+    },
+    index=[roi.id for roi in ROIS],
+)
+regions.round(2)
+
+# %% [markdown]
+# ## How reliable are the voxels?
+#
+# The noise ceiling is the share of a voxel's variance that any model could explain, given how much its responses to the same picture differ.
+# A voxel with a ceiling near 0 cannot be predicted by anything; scores are read against this limit.
+
+# %% mystnb={"image": {"alt": "Histograms of the noise ceiling over voxels, one line each for early visual areas, places, faces, bodies and words."}}
+groups = ["prf-visual", "places", "faces", "bodies", "words"]
+ceilings = pd.concat(
+    pd.DataFrame({"region": roi, "noise ceiling": responses.noise_ceiling.values[responses.roi_mask.sel(roi=roi)]})
+    for roi in groups
+)
+fig, ax = plt.subplots(figsize=(7, 3.2))
+sns.histplot(ceilings, x="noise ceiling", hue="region", element="step", fill=False, bins=30, ax=ax)
+ax.set(ylabel="voxels", xlim=(0, 1), title=f"Subject {subject} ({settings.data})")
+sns.despine(fig)
+
+# %% [markdown]
+# The histograms show the spread within each region: the same area holds voxels that are almost noise and voxels of which more than half
+# of the variance repeats from trial to trial. Averages over a region therefore depend on which voxels are counted, which is why the
+# threshold on the ceiling is a setting, and why the share of voxels it drops is always reported.

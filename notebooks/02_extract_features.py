@@ -1,0 +1,87 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Extracting features
+#
+# A model looks at every picture, under every instruction, and answers. Its hidden states while it does so are the
+# features. This notebook runs once per model (and per share of the pictures, when the work is split over several
+# GPUs); it continues where an interrupted run stopped.
+
+# %% tags=["parameters"]
+settings_file = "workflow/config/phantom.yml"
+model = "instructblip"
+shard = 0
+n_shards = 1
+
+# %%
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from brainalign_utils import config, extraction, nsd, store
+from brainalign_utils.model_table import MODEL_BY_ID
+
+settings = config.load_settings(settings_file)
+paths = settings.paths
+row = MODEL_BY_ID[model]
+
+# %% [markdown]
+# ## The model
+#
+# Every model of the study is one row of a table. In the phantom, a tiny checkpoint of the same class takes the place of the published one.
+
+# %%
+pd.Series(
+    {
+        "model": row.title,
+        "stands for": row.role,
+        "published checkpoint": row.checkpoint,
+        "published parameters": f"{row.n_parameters / 1e9:.1f} billion",
+        "here": "tiny checkpoint of the phantom" if settings.checkpoints == "phantom" else row.checkpoint,
+        "prompt": row.prompt or "none",
+    },
+    name="",
+).to_frame()
+
+# %% [markdown]
+# ## Extraction
+#
+# The picture is encoded once and the states are shared by all instructions. Of each layer one vector per picture is kept: by default the mean over the
+# tokens of the answer. States of the vision tower do not depend on the instruction and are stored once.
+
+# %%
+extraction.extract(settings, model, shard=(shard, n_shards))
+spaces = store.feature_spaces(paths.features(model))
+spaces.groupby("component").agg(
+    layers=("layer", "nunique"), instructions=("instruction", "nunique"), spaces=("layer", "size")
+)
+
+# %% [markdown]
+# ## What the model sees, and what it says
+#
+# The answers are kept beside the features: they show whether the model did what it was asked.
+
+# %%
+answers = pd.read_parquet(paths.answers(model)) if paths.answers(model).is_file() else pd.DataFrame()
+example = int(answers.nsd_id.iloc[0]) if len(answers) else int(store.stimulus_ids(paths.features(model))[0])
+
+# %% mystnb={"image": {"alt": "One of the pictures that the model was shown."}}
+fig, ax = plt.subplots(figsize=(3, 3))
+ax.imshow(nsd.StimulusBrick(paths.nsd)[example])
+ax.set(xticks=[], yticks=[], title=f"picture {example} ({settings.data})")
+plt.show()
+
+# %%
+texts = {i.id: i.text for i in settings.instruction_rows()}
+shown = answers[answers.nsd_id == example] if len(answers) else pd.DataFrame(columns=["instruction", "text"])
+pd.DataFrame(
+    {"instruction": shown.instruction.map(texts).to_numpy(), "answer": shown.text.to_numpy()},
+    index=shown.instruction.to_numpy(),
+).style.set_properties(**{"text-align": "left", "white-space": "normal"}) if len(shown) else "This model takes no instruction."

@@ -1,0 +1,81 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Fitting encoding models
+#
+# How well does a model's state predict each voxel? For every layer of every component, under every
+# instruction, one ridge regression per voxel is fitted to the subject's own pictures and tested on the shared ones. This
+# notebook runs once per subject and model.
+
+# %% tags=["parameters"]
+settings_file = "workflow/config/phantom.yml"
+subject = 1
+model = "instructblip"
+
+# %%
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+
+from brainalign_utils import alignment, config, encoding, store
+from brainalign_utils.tables import PAPER_GROUPS, ROI_BY_ID
+
+settings = config.load_settings(settings_file)
+paths = settings.paths
+responses = store.open_dataset(paths.responses(subject)).load()
+spaces = store.feature_spaces(paths.features(model))
+print(f"{responses.sizes['voxel']} voxels, {responses.sizes['train_stimulus']} training pictures, "
+      f"{responses.sizes['test_stimulus']} test pictures, {len(spaces)} feature spaces")
+
+# %% [markdown]
+# ## The regressions
+#
+# The penalty is chosen for each voxel by cross-validation on training pictures. Scores of all layers are kept. Predictions are
+# kept for the layer that is best, on training folds, for each region: the tests on later pages need them.
+
+# %%
+masks = {roi: responses.roi_mask.sel(roi=roi).values for roi in PAPER_GROUPS}
+scores, predictions = encoding.fit_encoding(
+    spaces,
+    lambda space, ids: store.read_features(
+        paths.features(model), space.component, space.instruction, space.layer, ids
+    ),
+    responses,
+    settings.alphas(),
+    settings.encoding,
+    keep_for=masks,
+)
+store.write_dataset(paths.scores(subject, model), scores)
+store.write_dataset(paths.predictions(subject, model), predictions)
+
+# %% [markdown]
+# ## Scores over layers
+#
+# The mean correlation over the voxels of a region, raw, layer by layer.
+
+# %% mystnb={"image": {"alt": "Lines of mean correlation over relative depth of the layers, one per region, for each component of the model."}}
+table = alignment.layer_table(scores, subject=subject, model=model)
+table = table[table.roi.isin(PAPER_GROUPS)].assign(region=lambda t: t.roi.map(lambda i: ROI_BY_ID[i].title))
+grid = sns.relplot(
+    table, x="depth", y="mean", hue="region", col="component", kind="line", errorbar=None,
+    height=2.6, aspect=0.9, marker="o",
+)
+grid.set_axis_labels("relative depth", f"correlation ({settings.data})").set_titles("{col_name}")
+plt.show()
+
+# %% [markdown]
+# Depth 0 is the embedding, depth 1 the last layer. A line averages over instructions. The curves are raw: regions differ
+# in how reliable their voxels are, so compare shapes here, and heights only after division by the noise ceiling.
+
+# %%
+best = scores.cv_score.mean("voxel").to_series()
+chosen = spaces.assign(cv_score=best.to_numpy()).sort_values("cv_score", ascending=False)
+chosen.groupby(["component", "instruction"], sort=False).head(1).head(12).round(3)
