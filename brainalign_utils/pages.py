@@ -89,7 +89,8 @@ def footer(record: dict, name: str, data: str) -> str:
     ]
     table = "\n".join(f"- **{key}:** {value}" for key, value in rows)
     source = f"{{download}}`{name}.py <../book/downloads/{name}.py>`"
-    return f":::{{admonition}} How this page was made\n:class: note dropdown provenance\n\n{table}\n- **source:** {source}\n:::"
+    head = ":::{admonition} How this page was made\n:class: note dropdown provenance\n\n"
+    return f"{head}{table}\n- **source:** {source}\n:::"
 
 
 def cost_table(executed: Path) -> str:

@@ -10,6 +10,7 @@ import http.server
 import shutil
 import subprocess
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
 
 import nbformat
@@ -118,11 +119,23 @@ def check(html: Path, root: Path) -> list[str]:
     return problems
 
 
+class _Images(HTMLParser):
+    """Collects where a page's pictures lie."""
+
+    def __init__(self):
+        super().__init__()
+        self.sources = []
+
+    def handle_starttag(self, tag, attrs):
+        source = dict(attrs).get("src") or ""
+        if tag == "img" and not source.startswith(("data:", "http")):
+            self.sources.append(source.split("?")[0])
+
+
 def _pictures(text: str) -> list[str]:
-    parts = [
-        part.split('"', 1)[0] for part in text.split("<img alt=")[1:] for part in part.split('src="')[1:2]
-    ]
-    return [part.split("#")[0] for part in parts if not part.startswith(("data:", "http"))]
+    parser = _Images()
+    parser.feed(text)
+    return parser.sources
 
 
 def build(settings: Settings, root: Path | None = None) -> Path:

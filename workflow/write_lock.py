@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-HEADER = "# Exact versions; regenerate with `make lock`. Installs torch's CUDA or CPU build, whichever is served.\n"
+HEADER = "# Exact versions, made by `make lock`. torch comes as CUDA or CPU build, whichever is served.\n"
 
 
 def main(python: str) -> None:
