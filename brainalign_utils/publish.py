@@ -56,7 +56,7 @@ def shown_copy(paths: Paths, settings: Settings, notebook: str) -> Path:
     folder = paths.executed(notebook).parent
     subject = f"subj{settings.subjects[0]:02d}"
     model = "instructblip" if "instructblip" in settings.models else settings.models[0]
-    for stem in (notebook, f"{subject}_{model}", subject, model):
+    for stem in (notebook, f"{subject}_{model}", subject, f"{model}_0of{settings.features.n_shards}"):
         if (folder / f"{stem}.ipynb").is_file():
             return folder / f"{stem}.ipynb"
     raise BookError(f"no executed copy of {notebook} in {folder}; run `make study` first")
