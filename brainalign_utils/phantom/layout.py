@@ -1,214 +1,188 @@
-"""Voxel grid of a phantom subject: where the folded surface meets a small slab.
+"""Where things stand: two rows on the ground, the front row being the foreground."""
 
-NSD's voxels are 1.8 mm.  A phantom subject keeps that affine but has a doll's head: the
-surface is shrunk until nsdgeneral has as many voxels as asked for.
-"""
+from dataclasses import dataclass
+from random import Random
 
-from dataclasses import dataclass, replace
-from itertools import product
+from .content import Content, shuffled
 
-import numpy as np
-from scipy.ndimage import binary_dilation
-
-from ..tables import ROI_VOLUMES
-from .areas import REAL_VOXELS
-from .cortex import HEMISPHERES, N_VERTICES, Hemisphere, make_hemisphere
-
-VOXEL_SIZE = 1.8
-DEPTHS = {"layerB1": 0.25, "layerB2": 0.5, "layerB3": 0.75}
-"""Cortical depths between the white (0) and the pial (1) surface."""
-MARGIN = 2
+BACK, FRONT = 0, 1
+_BASELINE = (0.61, 0.96)
+_MAX_PERSON = (0.47, 0.62)
+_N_CELLS = 4
 
 
 @dataclass(frozen=True)
-class Layout:
-    """The voxels of one subject's brain mask, in C order of ``ijk``.
+class Placed:
+    """One thing with its place: feet at (x, y) in fractions of the picture from the upper left corner.
 
-    Attributes
-    ----------
-    subject : int
-    shape : tuple of int
-        Grid, (x, y, z); three different numbers.
-    ijk : int array of shape (n_voxels, 3)
-        0-based.
-    side : int array of shape (n_voxels,)
-        0 left, 1 right, -1 not cortex.
-    vertex : int array of shape (n_voxels,)
-        Vertex of fsaverage5 that the voxel belongs to; -1 not cortex.
-    labels : mapping of ROI volume to int16 array of shape (n_voxels,)
-        -1 not cortex, 0 unlabelled.
-    profile : array of shape (n_voxels, n_families)
-    reliability : array of shape (n_voxels,)
-    prf : array of shape (n_voxels, 3)
-        Degrees; NaN outside cortex, as are the two before.
-    vertex_ijk : mapping of (hemisphere, surface) to array of shape (n_vertices, 3)
-        0-based voxel coordinates, not rounded.
-    surface_labels : mapping of (hemisphere, ROI volume) to int16 array of shape (n_vertices,)
+    ``role`` is "person", "animal", "food", "big" or "sign"; ``index`` counts within the role; ``scale`` is the
+    length of a sprite's unit; ``pose`` is a person's.
     """
 
-    subject: int
-    shape: tuple[int, int, int]
-    ijk: np.ndarray
-    side: np.ndarray
-    vertex: np.ndarray
-    labels: dict[str, np.ndarray]
-    profile: np.ndarray
-    reliability: np.ndarray
-    prf: np.ndarray
-    vertex_ijk: dict[tuple[str, str], np.ndarray]
-    surface_labels: dict[tuple[str, str], np.ndarray]
-
-    @property
-    def affine(self) -> np.ndarray:
-        """NSD's: 1.8 mm, the centre of the slab at world 0."""
-        affine = np.diag([VOXEL_SIZE] * 3 + [1.0])
-        affine[:3, 3] = -(np.array(self.shape) - 1) / 2 * VOXEL_SIZE
-        return affine
-
-    @property
-    def nsdgeneral(self) -> np.ndarray:
-        """Mask of shape (n_voxels,)."""
-        return self.labels["nsdgeneral"] == 1
-
-    @property
-    def cortex(self) -> np.ndarray:
-        """Mask of shape (n_voxels,)."""
-        return self.side >= 0
-
-    def volume(self, values, fill=0) -> np.ndarray:
-        """Put one value per voxel into the grid, (x, y, z)."""
-        values = np.asarray(values)
-        grid = np.full(self.shape, fill, values.dtype)
-        grid[tuple(self.ijk.T)] = values
-        return grid
+    role: str
+    index: int
+    name: str
+    x: float
+    y: float
+    scale: float
+    flip: int
+    row: int
+    pose: str = "standing"
 
 
-def make_layout(subject: int, n_voxels: int, seed: int) -> Layout:
-    """Build the brain of one subject.
-
-    Parameters
-    ----------
-    subject : int
-        1 to 8.
-    n_voxels : int
-        nsdgeneral voxels of an average subject; subjects differ as NSD's do.
-    seed : int
-
-    Returns
-    -------
-    layout : Layout
-        The same for the same arguments, whichever other subjects exist.
-    """
-    rng = np.random.default_rng([seed, subject, 11])
-    hemispheres = {side: make_hemisphere(side, subject, rng) for side in HEMISPHERES}
-    target = round(n_voxels * REAL_VOXELS[subject] / 13931)
-    size = _fit_voxel_size(hemispheres, target)
-    return _grid_layout(hemispheres, size, subject)
+@dataclass(frozen=True)
+class _Group:
+    name: str
+    width: float
 
 
-def _fit_voxel_size(hemispheres, target):
-    """Voxel size in mm of the unshrunk head at which nsdgeneral has ``target`` voxels."""
-    low, high = 0.5, 40.0
-    for _ in range(30):
-        size = (low * high) ** 0.5
-        points = np.concatenate([_points(hemisphere) for hemisphere in hemispheres.values()])
-        general = np.concatenate([np.tile(h.labels["nsdgeneral"], 3) for h in hemispheres.values()])
-        owner = _owners(points / size)
-        n = general[owner].sum()
-        if n == target:
-            break
-        low, high = (size, high) if n > target else (low, size)
-    return size
+def _groups(content: Content) -> list[_Group]:
+    """What stands together, with its width in cells; the table comes first because it must be in front."""
+    kind = content.relation[0] if content.relation else None
+    groups = []
+    if table_foods(content):
+        groups.append(_Group("table", 2.0))
+    if content.people:
+        groups.append(_Group("people", len(content.people) + (0.5 if kind in ("holding", "riding") else 0)))
+    if content.n_animals and kind != "sitting on":
+        groups.append(_Group("animals", content.n_animals))
+    if content.big:
+        groups.append(_Group("big", 1.0 if content.big[0] in ("chair", "potted plant") else 1.9))
+    if content.sign:
+        groups.append(_Group("sign", 1.0))
+    return groups
 
 
-def _points(hemisphere: Hemisphere, depths=None):
-    """Vertices at each cortical depth, (n_depths * n_vertices, 3), mm."""
-    depths = depths or tuple(DEPTHS.values())
-    return np.concatenate([(1 - d) * hemisphere.white + d * hemisphere.pial for d in depths])
+def table_foods(content: Content) -> tuple[str, ...]:
+    """Food that lies on the table: all but what is held."""
+    held = content.relation[2] if content.relation and content.relation[0] == "holding" else None
+    return tuple(food for food in content.foods if food != held)
 
 
-def _owners(ijk):
-    """Index of the point nearest to the centre of each occupied voxel."""
-    voxel = np.round(ijk).astype(int)
-    away = np.linalg.norm(ijk - voxel, axis=1)
-    voxel -= voxel.min(axis=0)
-    key = np.ravel_multi_index(voxel.T, voxel.max(axis=0) + 1)
-    order = np.argsort(away, kind="stable")
-    _, first = np.unique(key[order], return_index=True)
-    return order[first]
+def arrange(content: Content, random: Random) -> list[Placed] | None:
+    """Places for all things of a scene, back row first; None when they do not fit."""
+    groups = _groups(content)
+    rows = ([], [])
+    free = [float(_N_CELLS), float(_N_CELLS)]
+    fixed = [g for g in groups if g.name == "table"]
+    for group in fixed + sorted(
+        shuffled(random, [g for g in groups if g not in fixed]), key=lambda g: -g.width
+    ):
+        row = FRONT if group in fixed or random.random() < 0.5 else BACK
+        if free[row] < group.width and group not in fixed:
+            row = 1 - row
+        if free[row] < group.width:
+            return None
+        free[row] -= group.width
+        rows[row].append(group)
+    if not rows[FRONT]:
+        rows = ([], rows[BACK])
+    placed = []
+    for row in (BACK, FRONT):
+        placed += _place_row(content, random, row, shuffled(random, rows[row]))
+    return placed
 
 
-def _grid_layout(hemispheres, size, subject) -> Layout:
-    points = np.concatenate([_points(hemisphere) for hemisphere in hemispheres.values()]) / size
-    owner = _owners(points)
-    side, vertex = np.divmod(owner, 3 * N_VERTICES)
-    vertex %= N_VERTICES
-    labels = {
-        volume: np.where(side == 0, *(hemispheres[h].labels[volume][vertex] for h in HEMISPHERES))
-        for volume in ROI_VOLUMES
-    }
-    wanted = np.any([values > 0 for values in labels.values()], axis=0)
-    voxel = np.round(points[owner]).astype(int)
-    corner = voxel[wanted].min(axis=0) - MARGIN
-    span = voxel[wanted].max(axis=0) + MARGIN + 1 - corner
-    shape, pad = _distinct_shape(span, subject)
-    corner = corner - pad
-    voxel -= corner
-
-    mask = np.zeros(shape, bool)
-    mask[tuple(voxel[wanted].T)] = True
-    mask = binary_dilation(mask)
-    ijk = np.argwhere(mask)
-    source = np.full(shape, -1)
-    inside = ((voxel >= 0) & (voxel < shape)).all(axis=1)
-    source[tuple(voxel[inside].T)] = np.flatnonzero(inside)
-    source = source[mask]
-    depths = {"white": 0.0, **DEPTHS, "pial": 1.0}
-    surfaces = {
-        (h, s): _points(hemispheres[h], (d,)) / size - corner for h in HEMISPHERES for s, d in depths.items()
-    }
-    layout = Layout(
-        subject, shape, ijk, side, vertex, labels,
-        *(_pick(hemispheres, name, side, vertex) for name in ("profile", "reliability", "prf")),
-        surfaces,
-        {(h, v): hemispheres[h].labels[v] for h in HEMISPHERES for v in ROI_VOLUMES},
-    )  # fmt: skip
-    return _take_voxels(layout, source)
+def _place_row(content, random, row, groups):
+    used = sum(group.width for group in groups)
+    pitch = 1 / max(used, 2.6 + 1.0 * random.random())
+    gaps = [random.random() for _ in range(len(groups) + 1)]
+    slack = (1 - used * pitch) / sum(gaps)
+    left, placed = gaps[0] * slack, []
+    for group, gap in zip(groups, gaps[1:], strict=True):
+        y = _BASELINE[row] + 0.03 * (random.random() - 0.5)
+        placed += _PLACERS[group.name](content, random, row, left, y, pitch, group.width)
+        left += group.width * pitch + gap * slack
+    return placed
 
 
-def _pick(hemispheres, name, side, vertex):
-    left, right = (getattr(hemispheres[h], name)[vertex] for h in HEMISPHERES)
-    return np.where((side == 0).reshape(-1, *[1] * (left.ndim - 1)), left, right)
+def _flip(random):
+    return 1 if random.random() < 0.5 else -1
 
 
-def _take_voxels(layout: Layout, source) -> Layout:
-    """Per-voxel arrays of the brain mask; voxels without cortex get -1 or NaN."""
-    outside = source < 0
+def _place_people(content, random, row, left, y, pitch, width):
+    kind, subject, category = content.relation or (None, None, None)
+    height = min(1.85 * pitch, _MAX_PERSON[row]) * (0.92 + 0.08 * random.random())
+    placed = []
+    for index in shuffled(random, range(len(content.people))):
+        acting = kind in ("holding", "riding") and index == subject
+        cells = 1.5 if acting else 1.0
+        x, flip = left + 0.5 * cells * pitch, _flip(random)
+        if acting and kind == "riding":
+            placed += _rider(index, category, x, y, height, pitch, flip, row)
+        elif acting:
+            placed.append(
+                Placed("person", index, "person", x - flip * 0.2 * pitch, y, height, flip, row, "holding")
+            )
+            at = x + flip * (0.33 * height - 0.05 * pitch)
+            food = content.foods.index(category)
+            placed.append(Placed("food", food, category, at, y - 0.55 * height, 0.62 * pitch, 1, row))
+        else:
+            placed.append(Placed("person", index, "person", x, y, height, flip, row))
+        left += cells * pitch
+    return placed
 
-    def take(values, missing):
-        taken = values[source].copy()
-        taken[outside] = missing
-        return taken
 
-    return replace(
-        layout,
-        side=take(layout.side, -1).astype(np.int8),
-        vertex=take(layout.vertex, -1).astype(np.int32),
-        labels={name: take(values, -1) for name, values in layout.labels.items()},
-        profile=take(layout.profile, np.nan),
-        reliability=take(layout.reliability, np.nan),
-        prf=take(layout.prf, np.nan),
-    )
+def _rider(index, category, x, y, height, pitch, flip, row):
+    width = (1.35 if category == "bicycle" else 1.2) * pitch
+    lift = 0.2 * width
+    person = Placed("person", index, "person", x, y - lift, min(height, 1.6 * pitch), flip, row, "riding")
+    return [person, Placed("big", 0, category, x, y, width, flip, row)]
 
 
-def _distinct_shape(span, subject):
-    """Smallest grid with three different dimensions that no other subject can have.
+def _place_animals(content, random, row, left, y, pitch, width):
+    placed = []
+    for index in range(content.n_animals):
+        scale = pitch * (0.84 + 0.1 * random.random())
+        scale = min(scale, 0.26 + 0.06 * row) if content.animal == "giraffe" else scale
+        dy = 0.02 * (random.random() - 0.5)
+        placed.append(
+            Placed(
+                "animal",
+                index,
+                content.animal,
+                left + (index + 0.5) * pitch,
+                y + dy,
+                scale,
+                _flip(random),
+                row,
+            )
+        )
+    return placed
 
-    The sum of the dimensions modulo 8 encodes the subject.
-    """
-    pads = sorted(product(range(6), repeat=3), key=lambda pad: (sum(pad), pad))
-    for pad in pads:
-        shape = tuple(int(n) for n in span + np.array(pad))
-        if len(set(shape)) == 3 and sum(shape) % 8 == subject % 8:
-            return shape, np.array(pad) // 2
-    raise AssertionError(f"no grid near {tuple(span)} has three different dimensions")
+
+def _place_big(content, random, row, left, y, pitch, width):
+    name = content.big[0]
+    x, flip = left + 0.5 * width * pitch, _flip(random)
+    scale = {"chair": 1.2, "potted plant": 1.15, "tv": 1.45, "bicycle": 1.6}.get(name, 1.78) * pitch
+    placed = [Placed("big", 0, name, x, y, scale, flip, row)]
+    if content.relation and content.relation[0] == "sitting on":
+        lift = 0.24 * scale
+        placed.append(Placed("animal", 0, content.animal, x, y - lift, 0.9 * pitch, _flip(random), row))
+    return placed
+
+
+def _place_sign(content, random, row, left, y, pitch, width):
+    name = "stop sign" if content.sign == "STOP" else "sign"
+    return [
+        Placed(
+            "sign", 0, name, left + 0.5 * pitch, y, (0.98 if name == "stop sign" else 0.92) * pitch, 1, row
+        )
+    ]
+
+
+def _place_table(content, random, row, left, y, pitch, width):
+    x, scale = left + pitch, 1.9 * pitch
+    placed = [Placed("table", 0, "dining table", x, y, scale, 1, row)]
+    foods = shuffled(random, table_foods(content))
+    for k, food in enumerate(foods):
+        at = x + (k - (len(foods) - 1) / 2) * 0.85 * pitch
+        top = y - 0.24 * scale
+        placed.append(Placed("food", content.foods.index(food), food, at, top, 0.74 * pitch, 1, row))
+    return placed
+
+
+_PLACERS = {
+    "people": _place_people, "animals": _place_animals, "big": _place_big, "sign": _place_sign,
+    "table": _place_table,
+}  # fmt: skip
