@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from .model_table import MODEL_BY_ID
+from .model_table import MODEL_BY_ID, without_phantom
 from .tables import INSTRUCTION_BY_ID, SUBJECTS, Instruction, subject_name
 
 POOLINGS = ("generated", "prompt", "last", "image", "authors-all-tokens", "authors-sampled")
@@ -54,6 +54,7 @@ class FeatureSettings(_Section):
     device: str = "auto"
     batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     stimuli_per_block: int = Field(256, ge=1)
+    storage: Literal["auto", "float32", "float16"] = "auto"
     n_shards: int = Field(1, ge=1, description="feature jobs a model, each on every n-th block of images")
     replace_stale: bool = Field(False, description="delete stored features made with other settings")
 
@@ -99,6 +100,7 @@ class StatsSettings(_Section):
     min_ceiling: float = Field(0.05, ge=0, lt=1)
     n_permutations: int = Field(5000, ge=99)
     n_bootstraps: int = Field(1000, ge=10)
+    n_shuffles: int = Field(5, ge=1, description="regressions on shuffled rows, for the null range")
     alpha: float = Field(0.05, gt=0, lt=1)
     seed: int = 0
 
@@ -161,6 +163,10 @@ class Settings(_Section):
         known = [*INSTRUCTION_BY_ID, *(row.id for row in self.extra_instructions)]
         for instruction in self.instructions:
             _known(instruction, known, "instruction", "Add new ones under extra_instructions.")
+        if self.checkpoints == "phantom" and (missing := without_phantom(self.models)):
+            raise ValueError(
+                f"no phantom checkpoint for {', '.join(missing)}; leave these models out, or set checkpoints: hub"
+            )
         if self.data == "nsd" and self.nsd_root is None:
             raise ValueError(
                 "data is 'nsd' but nsd_root is empty; set nsd_root to the folder that holds nsddata"
@@ -225,6 +231,10 @@ class Paths:
     def nulls(self, subject: int, model: str) -> Path:
         """Scores of regressions on shuffled rows."""
         return self.root / "nulls" / subject_name(subject) / f"{model}.zarr"
+
+    def samples(self, subject: int, model: str) -> Path:
+        """Region means over resampled test images."""
+        return self.root / "samples" / subject_name(subject) / f"{model}.zarr"
 
     def cross_subject(self, subject: int) -> Path:
         """Cross-subject prediction accuracy, the second ceiling."""
