@@ -98,6 +98,7 @@ def fit_encoding(
     alphas: Iterable[float],
     settings: EncodingSettings,
     keep_for: dict[str, np.ndarray] | None = None,
+    keep_component: str | None = None,
     progress_bar: bool = True,
 ) -> tuple[xr.Dataset, xr.Dataset]:
     """Score every feature space on the voxels of one subject.
@@ -111,6 +112,8 @@ def fit_encoding(
     keep_for : dict name -> bool array of shape (n_voxels,)
         Groups of voxels for which the best layer of each component and instruction, chosen on
         training folds, keeps its predictions.  None keeps those of the best layer over all voxels.
+    keep_component : str, optional
+        Keep predictions of this component only.
 
     Returns
     -------
@@ -138,10 +141,51 @@ def fit_encoding(
                 "best_alpha": fit.best_alphas,
             }
         )
-        if _is_best_of_a_group(best, groups, space, i, fit.cv_scores):
+        wanted = keep_component in (None, space.component)
+        if wanted and _is_best_of_a_group(best, groups, space, i, fit.cv_scores):
             held[i] = fit.predictions.astype(np.float16)
             held = {index: held[index] for _, index in best.values()}
     return _scores(rows, spaces, responses), _predictions(held, spaces, test_ids)
+
+
+def shuffled_scores(
+    space: pd.Series,
+    read_space: Callable[[pd.Series, np.ndarray], np.ndarray],
+    responses: xr.Dataset,
+    alphas: Iterable[float],
+    settings: EncodingSettings,
+    n_shuffles: int,
+    seed: int = 0,
+) -> xr.Dataset:
+    """Scores when every picture gets the features of another one: what chance gives.
+
+    Parameters
+    ----------
+    space : row of the table of feature spaces
+    n_shuffles, seed : int
+        Training and test pictures are shuffled apart from each other.
+
+    Returns
+    -------
+    scores : Dataset with ``r`` of dims (shuffle, voxel)
+    """
+    rng = np.random.default_rng(seed)
+    n_train = responses.sizes["train_stimulus"]
+    results = []
+    for _ in range(n_shuffles):
+        order = np.concatenate(
+            [rng.permutation(n_train), n_train + rng.permutation(responses.sizes["test_stimulus"])]
+        )
+        scores, _ = fit_encoding(
+            space.to_frame().T,
+            lambda row, ids, order=order: read_space(row, ids)[order],
+            responses,
+            alphas,
+            settings,
+            progress_bar=False,
+        )
+        results.append(scores.r.values[0])
+    return xr.Dataset({"r": (("shuffle", "voxel"), np.stack(results))}, coords=_voxel_coords(responses))
 
 
 def _is_best_of_a_group(best, groups, space, index, cv_scores):

@@ -1,11 +1,12 @@
 """The artifacts of a whole study as tidy tables: what every results notebook starts from."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
-from . import alignment, store
+from . import alignment, intervals, scoring, store
 from .config import Settings
 from .model_table import MODEL_BY_ID
 
@@ -23,6 +24,14 @@ def open_responses(settings: Settings, subject: int) -> xr.Dataset:
 def open_predictions(settings: Settings, subject: int, model: str) -> xr.Dataset:
     """Predictions of the test responses by the chosen layers; dims (space, test_stimulus, voxel)."""
     return store.open_dataset(settings.paths.predictions(subject, model))
+
+
+def feature_reader(settings: Settings, model: str) -> Callable[[pd.Series, np.ndarray], np.ndarray]:
+    """Reader of one model's features: (row of the table of spaces, nsd_ids) -> (n_stimuli, n_features)."""
+    folder = settings.paths.features(model)
+    return lambda space, ids: store.read_features(
+        folder, space.component, space.instruction, int(space.layer), ids
+    )
 
 
 def all_scores(settings: Settings, models=None) -> Iterator[tuple[int, str, xr.Dataset]]:
@@ -98,3 +107,54 @@ def alignment_table(
             )
         )
     return pd.concat(tables, ignore_index=True)
+
+
+def comparison_table(settings: Settings, models=None, reference: str = "vit-h") -> pd.DataFrame:
+    """Figure 2 as a table: models x regions, per subject and over all of them.
+
+    Values are ceiling-normalised, averaged over instructions, at the layer that is best for the region on
+    training folds.
+
+    Returns
+    -------
+    table : DataFrame
+        model, roi, subject (number, or "all"), value; for "all" also low, high, ceiling (1 by construction),
+        null_low, null_high (range over subjects and shuffles), difference, p, q and mark: ``+`` or ``-`` where
+        the model is above or below the reference at q < alpha.
+    """
+    models = list(models or settings.models)
+    paths, stats = settings.paths, settings.stats
+    samples = {
+        model: [store.open_dataset(paths.samples(s, model)).alignment for s in settings.subjects]
+        for model in models
+    }
+    each = [
+        {"model": model, "roi": roi, "subject": subject, "value": float(mean.sel(roi=roi))}
+        for model, arrays in samples.items()
+        for subject, array in zip(settings.subjects, arrays, strict=True)
+        for mean in [array.isel(sample=0).mean("instruction")]
+        for roi in array.roi.values
+    ]
+    together = intervals.compare_with_reference(samples, reference).assign(subject="all", ceiling=1.0)
+    together = together.merge(_null_range(settings, models), on=["model", "roi"], how="left")
+    sign = np.where(together.difference > 0, "+", "-")
+    together["mark"] = np.where(together.q < stats.alpha, sign, "")
+    return pd.concat([pd.DataFrame(each), together], ignore_index=True)
+
+
+def _null_range(settings, models):
+    """Lowest and highest region mean of regressions on shuffled rows, over subjects and shuffles."""
+    rows = []
+    for model in models:
+        for subject in settings.subjects:
+            null = store.open_dataset(settings.paths.nulls(subject, model))
+            weights = scoring.roi_weights(
+                null.roi_mask.values, null.noise_ceiling.values, settings.stats.min_ceiling
+            )
+            for shuffle in np.nan_to_num(null.r.values) @ weights:
+                rows += [
+                    {"model": model, "roi": roi, "value": value}
+                    for roi, value in zip(null.roi.values, shuffle, strict=True)
+                ]
+    grouped = pd.DataFrame(rows).groupby(["model", "roi"]).value
+    return grouped.agg(null_low="min", null_high="max").reset_index()

@@ -70,7 +70,7 @@ spaces.groupby("component").agg(
 
 # %%
 answers = pd.read_parquet(paths.answers(model)) if paths.answers(model).is_file() else pd.DataFrame()
-example = int(answers.nsd_id.iloc[0]) if len(answers) else int(store.stimulus_ids(paths.features(model))[0])
+example = int(answers.nsd_id.iloc[0]) if len(answers) else int(nsd.read_stim_info(paths.nsd).query("shared1000").index[0])
 
 # %% mystnb={"image": {"alt": "One of the pictures that the model was shown."}}
 fig, ax = plt.subplots(figsize=(3, 3))

@@ -25,7 +25,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 
-from brainalign_utils import alignment, config, encoding, store
+from brainalign_utils import alignment, config, encoding, intervals, store, study
 from brainalign_utils.tables import PAPER_GROUPS, ROI_BY_ID
 
 settings = config.load_settings(settings_file)
@@ -42,19 +42,43 @@ print(f"{responses.sizes['voxel']} voxels, {responses.sizes['train_stimulus']} t
 # kept for the layer that is best, on training folds, for each region: the tests on later pages need them.
 
 # %%
-masks = {roi: responses.roi_mask.sel(roi=roi).values for roi in PAPER_GROUPS}
+main = study.main_component(model)
+masks = {roi: responses.roi_mask.sel(roi=roi).values for roi in ROI_BY_ID if ROI_BY_ID[roi].kind == "group"}
+reader = study.feature_reader(settings, model)
 scores, predictions = encoding.fit_encoding(
-    spaces,
-    lambda space, ids: store.read_features(
-        paths.features(model), space.component, space.instruction, space.layer, ids
-    ),
-    responses,
-    settings.alphas(),
-    settings.encoding,
-    keep_for=masks,
+    spaces, reader, responses, settings.alphas(), settings.encoding, keep_for=masks, keep_component=main
 )
 store.write_dataset(paths.scores(subject, model), scores)
 store.write_dataset(paths.predictions(subject, model), predictions)
+
+# %% [markdown]
+# ## How sure, and against what chance?
+#
+# Region means over resampled test pictures give the intervals of later pages. The pictures are drawn alike for all models and
+# subjects, so that differences can be tested. And the same regressions with shuffled rows, each picture paired with the features of another, say what chance alone gives.
+
+# %%
+samples = intervals.region_samples(
+    predictions,
+    scores.isel(space=scores.component.values == main),
+    responses.test.mean("repeat").values,
+    list(masks),
+    settings.stats.min_ceiling,
+    settings.stats.n_bootstraps,
+    settings.stats.seed,
+)
+store.write_dataset(paths.samples(subject, model), samples.to_dataset(name="alignment"))
+
+# %%
+best = spaces[spaces.component == main].iloc[
+    scores.cv_score.mean("voxel").values[(spaces.component == main).to_numpy()].argmax()
+]
+null = encoding.shuffled_scores(
+    best, reader, responses, settings.alphas(), settings.encoding,
+    settings.stats.n_shuffles, settings.stats.seed,
+)  # fmt: skip
+store.write_dataset(paths.nulls(subject, model), null)
+pd.Series(null.r.mean("voxel").values, name="mean correlation on shuffled rows").describe().round(4).to_frame()
 
 # %% [markdown]
 # ## Scores over layers

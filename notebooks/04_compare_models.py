@@ -1,0 +1,64 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Figure 2: which models predict which regions?
+#
+# The central comparison: instruction-tuned multimodal models beside a vision-only model, CLIP, and the same
+# architectures with random weights, in early visual cortex and in regions for bodies, faces, places and words.
+
+# %% tags=["parameters"]
+settings_file = "workflow/config/phantom.yml"
+
+# %%
+from brainalign_utils import config, figures, study
+from brainalign_utils.tables import PAPER_GROUPS, ROI_BY_ID
+
+settings = config.load_settings(settings_file)
+COMMAND = "make study"
+
+# %% [markdown]
+# ## From scores to one number per model and region
+#
+# The table takes, for each region, the layer of the model's answer-giving component with the best cross-validated score on training pictures; averages over the
+# instructions; divides by the noise ceiling; and averages over the region's voxels whose ceiling reaches the threshold.
+
+# %%
+reference = "vit-h" if "vit-h" in settings.models else settings.models[0]
+table = study.comparison_table(settings, reference=reference)
+everyone = table[table.subject == "all"]
+everyone.pivot(index="model", columns="roi", values="value")[list(PAPER_GROUPS)].round(2)
+
+# %% tags=["figure:figure_2"]
+legend = {
+    "+": f"above {reference}, q < {settings.stats.alpha:g} (bootstrap over test pictures)",
+    "-": f"below {reference}, q < {settings.stats.alpha:g}",
+}
+fig = figures.plot_models(table[table.roi.isin(PAPER_GROUPS)], rois=PAPER_GROUPS, marks_legend=legend)
+figures.save_figure(
+    fig, table, "figure_2", settings,
+    caption="Ceiling-normalised alignment of each model with six groups of regions. Digits: single subjects; "
+    "marker and bar: mean and 95 % interval over resampled test pictures; grey: range under shuffled rows.",
+    alt=figures.alt_text(everyone[everyone.roi.isin(PAPER_GROUPS)], "models", "value", by="roi"),
+    command=COMMAND,
+)  # fmt: skip
+
+# %% [markdown]
+# Read each panel from left to right: a point at 1 would predict all that can be predicted in that region, given its noise;
+# the grey band is what a regression on shuffled pictures reaches. The digits are the single subjects. With four of them, agreement
+# between digits says more than any test across subjects could.
+#
+# What the threshold on the ceiling drops is part of the result: a mean over a few good voxels is not a mean over the region.
+
+# %%
+dropped = study.alignment_table(settings).groupby("roi").share_dropped.mean()
+dropped.reindex(PAPER_GROUPS).rename(index=lambda i: ROI_BY_ID[i].title).map("{:.0%}".format).to_frame(
+    f"voxels with a ceiling below {settings.stats.min_ceiling:g}"
+)
