@@ -119,8 +119,8 @@ def comparison_table(settings: Settings, models=None, reference: str = "vit-h") 
     -------
     table : DataFrame
         model, roi, subject (number, or "all"), value; for "all" also low, high, ceiling (1 by construction),
-        null_low, null_high (range over subjects and shuffles), difference, p, q and mark: ``+`` or ``-`` where
-        the model is above or below the reference at q < alpha.
+        null_low, null_high (range over subjects and shuffles), difference, p, q and mark: ``+`` or ``-``
+        where the model is above or below the reference at q < alpha.
     """
     models = list(models or settings.models)
     paths, stats = settings.paths, settings.stats
