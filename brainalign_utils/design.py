@@ -128,7 +128,7 @@ def zscore_session(betas) -> np.ndarray:
     -------
     z : array of shape (n_trials, n_voxels), float32
     """
-    betas = np.asarray(betas)
+    betas = np.ascontiguousarray(betas)  # sums in one order, whatever the file's axis order was
     mean = betas.mean(axis=0, dtype=np.float64).astype(np.float32)
     z = np.subtract(betas, mean, dtype=np.float32)
     sd = np.sqrt(np.einsum("tv,tv->v", z, z) / max(len(z) - 1, 1)).astype(np.float32)

@@ -81,6 +81,11 @@ def test_zscore_equals_scipy(rng, dtype):
     assert_allclose(z, stats.zscore(betas.astype(float), ddof=1), atol=1e-5)
 
 
+def test_zscore_does_not_depend_on_memory_order(rng):
+    betas = rng.integers(-999, 999, (750, 31)).astype(np.int16)
+    assert_array_equal(design.zscore_session(betas), design.zscore_session(np.asfortranarray(betas)))
+
+
 def test_zscore_of_saturated_values_does_not_overflow():
     betas = np.array([[-32768, 5], [32767, 6], [32767, 7]], np.int16)
     assert_allclose(design.zscore_session(betas), stats.zscore(betas.astype(float), ddof=1), atol=1e-5)
