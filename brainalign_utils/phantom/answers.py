@@ -4,6 +4,9 @@ Every answer follows one template and lists things in one order (people, animals
 food with its table, signs), so that exactly one wording is right.
 """
 
+from .backdrops import INDOOR, OUTDOOR
+from .content import CLOTHES, FOODS, FURNITURE, FURS, KINDS, RIDES, VEHICLES
+from .drawing import COLOURS
 from .layout import table_foods
 from .scenes import Scene
 
@@ -178,3 +181,28 @@ def captions(scene: Scene) -> list[str]:
         f"{phrases[0]} {place}",
         f"a drawing with {listed(_things(scene))}",
     ]
+
+
+def vocabulary() -> list[str]:
+    """Phrases that hold every word of which answers and captions are made."""
+    nouns = [
+        *KINDS,
+        "person",
+        *FURS,
+        *FOODS,
+        *VEHICLES,
+        *FURNITURE,
+        *RIDES,
+        "couch",
+        "dining table",
+        "stop sign",
+    ]
+    plurals = [counted(noun, 2) for noun in nouns]
+    places = [*_PLACE_PHRASES.values(), *_BACKGROUNDS.values(), *_NATURAL_AREAS.values(), *INDOOR, *OUTDOOR]
+    templates = (
+        "a picture of, there is are, a drawing with a sign, an indoor outdoor environment, the foreground shows "
+        "the background shows, snow landscape, yes there are no people, no food items visible, no interaction "
+        "or animals here, the most dominant color is, one two three animals in the image, holding riding sitting "
+        "on, no area shows show a natural outdoor scene, man in and"
+    )
+    return [*nouns, *plurals, *places, *COLOURS, *CLOTHES, templates]
