@@ -79,10 +79,12 @@ def make_hemisphere(side: str, subject: int, rng) -> Hemisphere:
     retinotopy = map_retinotopy(mesh["sphere"], middle, -1 if side == "lh" else 1, rng)
     early = np.isin(retinotopy.label, range(1, 7))
     members = {name: retinotopy.label == i + 1 for i, name in enumerate(LABELS)}
+    taken = early.copy()
     for area in AREAS:
         missing = area.id in EMPTY_LABELS.get(subject, ())
-        patch = _patch(area, side, mesh["sphere"], middle, ~early, rng)
+        patch = _patch(area, side, mesh["sphere"], middle, ~(early if area.volume else taken), rng)
         members[area.id] = patch & (not missing)
+        taken |= members[area.id]
     distance = _edge_distances(mesh["sphere"], members)
     general = _nsdgeneral(distance, middle)
     labels = _labels(members, retinotopy, general, distance, middle, side)

@@ -1,0 +1,50 @@
+"""Fixtures shared by all tests."""
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import pytest
+from filelock import FileLock
+
+PACKAGE = Path(__file__).parents[1] / "brainalign_utils"
+PHANTOM_SESSIONS = {1: 2, 7: 1}
+"""Sessions of the subjects in ``phantom_tree``: subject 7 has fewer, hence pictures with 1 or 2 repeats."""
+
+
+def phantom_settings():
+    """Size of ``phantom_tree``; subject 1 has about 226 nsdgeneral voxels, subject 7 about 182."""
+    from brainalign_utils.config import PhantomSettings
+
+    return PhantomSettings(n_sessions=2, n_voxels=200, n_shared=370, seed=3)
+
+
+@pytest.fixture(scope="session")
+def phantom_tree(request) -> Path:
+    """A small phantom dataset with ``nsd``, ``coco`` and ``truth``.  Read only: copy it to damage it.
+
+    Subject 1 has two sessions (500 pictures three times: 370 shared, 130 own), subject 7 only the
+    first of them.  It is kept between test runs until the phantom's source changes.
+    """
+    from brainalign_utils.phantom.dataset import make_phantom
+
+    sources = [*sorted((PACKAGE / "phantom").glob("*.py")), Path(__file__)]
+    sources = [path for path in sources if not path.name.startswith(("checkpoint", "train"))]
+    sources += [PACKAGE / name for name in ("tables.py", "design.py", "reliability.py")]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+    folder = Path(request.config.cache.mkdir("phantom"))
+    root = folder / digest
+    with FileLock(folder / "lock"):
+        if not root.exists():
+            for stale in folder.iterdir():
+                if stale.is_dir():
+                    shutil.rmtree(stale)
+            make_phantom(
+                root, phantom_settings(), tuple(PHANTOM_SESSIONS), sessions_by_subject=PHANTOM_SESSIONS,
+                n_jobs=1, progress_bar=False,
+            )  # fmt: skip
+    return root
