@@ -1,0 +1,90 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Noise ceilings
+#
+# No model can predict what does not repeat. How much *can* be predicted is estimated in two ways that fail differently: from repeats of the
+# same picture in the same brain, and from other brains that saw the same pictures.
+
+# %% tags=["parameters"]
+settings_file = "workflow/config/phantom.yml"
+
+# %%
+import numpy as np
+import pandas as pd
+
+from brainalign_utils import config, figures, results, store, study
+from brainalign_utils.tables import PAPER_GROUPS
+
+settings = config.load_settings(settings_file)
+
+# %% [markdown]
+# ## From other brains
+#
+# Each subject is predicted, with the same ridge regression as the models use, from the voxels of every combination of the
+# others. Only the shared pictures link subjects; the regression is fitted on some of them and scored on the rest, over
+# repeated splits, because a ceiling that was fitted on the pictures it is scored on would be a leak. Next to the
+# plain value (all others together) stands the extrapolation to infinitely many subjects, $v_0 (1 - e^{-x/\tau_0})$.
+
+# %%
+for subject in settings.subjects:
+    ceiling = results.cross_subject_ceiling(settings, subject, progress_bar=False)
+    store.write_dataset(settings.paths.cross_subject(subject), ceiling)
+
+# %%
+rows = []
+for subject in settings.subjects:
+    responses = study.open_responses(settings, subject)
+    other = store.open_dataset(settings.paths.cross_subject(subject))
+    voxels = pd.DataFrame(
+        {"subject": subject, "ncsnr": np.sqrt(responses.noise_ceiling.values), "cross_subject": other.ceiling.values}
+    )
+    rows += [voxels[responses.roi_mask.sel(roi=roi).values].assign(roi=roi) for roi in PAPER_GROUPS]
+table = pd.concat(rows, ignore_index=True)
+
+# %% tags=["figure:noise_ceilings"]
+fig = figures.plot_ceilings(table, threshold=settings.stats.min_ceiling)
+summary = table.groupby("roi")[["ncsnr", "cross_subject"]].median().reindex(PAPER_GROUPS)
+figures.save_figure(
+    fig, table, "noise_ceilings", settings,
+    caption="Two ceilings of Pearson's r over voxels, per region: from repeats (ncsnr) and from other subjects.",
+    alt="Histograms of both ceilings per region. Medians from repeats and from other subjects: "
+    + "; ".join(f"{roi} {row.ncsnr:.2f} and {row.cross_subject:.2f}" for roi, row in summary.iterrows()) + ".",
+    command="make study",
+)  # fmt: skip
+
+# %% [markdown]
+# The ceiling from repeats is an upper limit for any model: it counts everything that repeats in this brain. The one from other
+# brains counts only what is shared between people and linearly readable from so few of them; it
+# is lower wherever brains differ or the shared pictures are too few to fit the regression. Dividing by it therefore gives larger numbers, and they may exceed 1.
+
+# %% tags=["figure:ceiling_scatter"]
+fig = figures.plot_ceiling_scatter(table[table.roi == "nsdgeneral"])
+r = table[table.roi == "nsdgeneral"].groupby("subject")[["ncsnr", "cross_subject"]].corr().iloc[0::2, 1]
+figures.save_figure(
+    fig, table[table.roi == "nsdgeneral"], "ceiling_scatter", settings,
+    caption="The two ceilings voxel by voxel, one panel a subject.",
+    alt="Scatter of the cross-subject ceiling against the one from repeats. Correlation over voxels: "
+    + ", ".join(f"subject {s} {value:.2f}" for (s, _), value in r.items()) + ".",
+    command="make study",
+)  # fmt: skip
+
+# %% [markdown]
+# ## How much does the threshold drop?
+#
+# Alignment is averaged over voxels whose ceiling reaches the threshold of the settings.
+
+# %%
+threshold = settings.stats.min_ceiling
+shares = table.assign(
+    repeats=~(table.ncsnr**2 >= threshold), others=~(table.cross_subject >= threshold)
+).groupby("roi")[["repeats", "others"]].mean()
+shares.reindex(PAPER_GROUPS).map("{:.0%}".format)

@@ -1,0 +1,62 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Figure 4: visual concepts
+#
+# Test pictures are grouped by what COCO's annotations say is in them: people, animals, food, vehicles; few or many objects;
+# indoors or outdoors. Within a group, does the instruction that asks for it predict the brain better than others?
+
+# %% tags=["parameters"]
+settings_file = "workflow/config/phantom.yml"
+
+# %%
+from brainalign_utils import coco, concepts, config, figures, nsd, results, study
+
+settings = config.load_settings(settings_file)
+models = [model for model in settings.partition.models if model in settings.models]
+ids = study.open_responses(settings, settings.subjects[0]).test_nsd_id.values
+objects = coco.read_objects(settings.paths.coco, nsd.read_stim_info(settings.paths.nsd), ids)
+
+# %% [markdown]
+# ## Groups
+#
+# The groups overlap. "Count-related" groups are defined by how many objects there are, "recognition-related" ones by
+# what they are; the table says how each is decided and how many test pictures it has.
+
+# %%
+groups = concepts.concept_groups(objects, ids)
+definition = concepts.definitions()
+definition.assign(pictures=groups.sum().reindex(definition.index).to_numpy())
+
+# %%
+rois = ["nsdgeneral"]
+table = results.concept_table(settings, models, objects, rois)
+mean = table.groupby(["concept", "title", "kind", "instruction", "roi"], sort=False).agg(
+    value=("mean", "mean"), n_images=("n_images", "first")
+).reset_index().dropna(subset=["value"])
+
+# %% tags=["figure:figure_4"]
+shown = mean.assign(concept=mean.title, group=mean.kind)
+order = {row.id: i for i, row in enumerate(settings.instruction_rows())}
+shown = shown.sort_values("instruction", key=lambda c: c.map(order), kind="stable")
+fig = figures.plot_concepts(shown)
+best = shown.loc[shown.groupby("concept").value.idxmax()]
+figures.save_figure(
+    fig, table, "figure_4", settings,
+    caption="Normalised alignment within groups of test pictures, by instruction; mean over models and subjects.",
+    alt="Heat map of concepts by instructions. Best instruction per concept: "
+    + ", ".join(f"{row.concept} {row.instruction} ({row.value:.2f})" for row in best.itertuples()) + ".",
+    command="make study",
+)  # fmt: skip
+
+# %% [markdown]
+# Compare along a row, not down a column: groups differ in how much their pictures vary, and a group of similar pictures gives low
+# correlations to every model. Small groups are noisy; groups with too few pictures are left out.
