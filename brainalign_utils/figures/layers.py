@@ -7,6 +7,7 @@ from . import marks
 from .style import ALL, GRID, INK, MUTED, model_title, new_figure, require, roi_title, styled
 
 COMPONENTS = ("vision", "qformer", "language")
+_STEP = 1.2
 _TITLES = {"vision": "vision", "qformer": "Q-Former", "language": "language"}
 _LINES = (
     ("#b93c0a", "-", "o"),
@@ -39,6 +40,7 @@ def plot_layers(table, figure=None, rois=PAPER_GROUPS, unit="normalised alignmen
     """
     require(table, "model", "component", "depth", "roi", "subject", "value", of="plot_layers")
     models = list(dict.fromkeys(table.model))
+    lines = dict(zip(models, _LINES * (1 + len(models) // len(_LINES)), strict=False))
     components = [c for c in components if c in set(table.component)]
     n_columns = min(2, len(rois))
     figure = figure or new_figure(height=1.1 + 2.0 * -(-len(rois) // n_columns))
@@ -49,20 +51,17 @@ def plot_layers(table, figure=None, rois=PAPER_GROUPS, unit="normalised alignmen
         _segments(ax, components)
         if not np.isfinite(part.value).any():
             ax.text(0.5, 0.5, "no voxels in this region", transform=ax.transAxes, ha="center", color=MUTED)
-        for model, line in zip(models, _LINES * (1 + len(models) // len(_LINES)), strict=False):
+        for model, line in lines.items():
             for k, component in enumerate(components):
                 rows = part[(part.model == model) & (part.component == component)]
-                _curve(ax, rows.sort_values("depth"), 1.12 * k, *line, label=f"{model} {component}")
+                _curve(ax, rows.sort_values("depth"), _STEP * k, *line, label=f"{model} {component}")
     for ax in axes[-n_columns:]:
         ax.set_xlabel("relative depth in each component")
         ax.tick_params(labelbottom=True)
     for ax in axes[::n_columns]:
         ax.set_ylabel(unit)
-    style = zip(models, _LINES * (1 + len(models) // len(_LINES)), strict=False)
-    entries = [
-        marks.handle(f"{model_title(m)} (marker: best layer)", c, marker, line)
-        for m, (c, line, marker) in style
-    ]
+    entries = [marks.handle(model_title(m), c, marker, line) for m, (c, line, marker) in lines.items()]
+    entries.append(marks.handle("marker: best layer; band: interval"))
     marks.legend_below(figure, entries)
     return figure
 
@@ -72,9 +71,9 @@ def _segments(ax, components):
     ax.axhline(0, color=INK, lw=0.8, zorder=1)
     ax.grid(axis="y", color=GRID, lw=0.7)
     for k, component in enumerate(components):
-        start = 1.12 * k
+        start = _STEP * k
         if k:
-            ax.axvline(start - 0.06, color=MUTED, lw=0.8, ls=":")
+            ax.axvline(start - 0.1, color=MUTED, lw=0.8, ls=":")
         ax.annotate(
             _TITLES.get(component, component),
             (start + 0.5, 1),
@@ -85,7 +84,7 @@ def _segments(ax, components):
             fontsize=8.5,
             color=MUTED,
         )
-    starts = 1.12 * np.arange(len(components))
+    starts = _STEP * np.arange(len(components))
     ax.set_xticks(np.ravel(starts[:, None] + [0, 0.5, 1]), ["0", ".5", "1"] * len(components))
     ax.set_xlim(-0.05, starts[-1] + 1.05 if len(starts) else 1.05)
 

@@ -13,6 +13,7 @@ from ..tables import INSTRUCTION_BY_ID
 from . import marks
 from .style import (
     MUTED,
+    WIDTH,
     in_level_order,
     ink_on,
     instruction_colours,
@@ -31,7 +32,7 @@ def _map_axes(figure, titles, cortex, n_columns, extra=0.0):
     """Figure of the right height, ``extra`` inches for legends included, and one titled Axes a map."""
     n_columns = min(n_columns, len(titles))
     height, width = cortex.vertex_of_pixel.shape
-    each = 7.0 / n_columns * height / width + 0.25
+    each = WIDTH / n_columns * height / width + 0.25
     n_rows = -(-len(titles) // n_columns)
     if figure is None:
         figure = new_figure(height=0.3 + extra + n_rows * each)
@@ -104,7 +105,7 @@ def plot_best_instruction(
 def _winner_legend(figure, colours, full_margin, unit):
     ordered = in_level_order(colours)
     entries = [tuple(Patch(fc=colours[i], alpha=a, ec="none") for a in _ALPHAS) for i in ordered]
-    title = f"low to high level, down each column; opaque: {unit} {full_margin:g} or more above the second"
+    title = f"low to high level, down the columns; opaque: {unit} {full_margin:g} or more above the second"
     figure.legend(
         entries,
         [instruction_label(i) for i in ordered],

@@ -4,6 +4,7 @@ import base64
 import html
 import json
 import os
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +70,7 @@ def save_figure(figure, table, name, settings: Settings, caption, alt, command) 
     caption, alt, command : str
         What the figure shows, the same for readers who do not see it
         (:mod:`brainalign_utils.figures.alt` writes it from tables), and the command that remakes it.
+        On the phantom the alternative text ends by saying so.
 
     Returns
     -------
@@ -85,6 +87,8 @@ def save_figure(figure, table, name, settings: Settings, caption, alt, command) 
             raise ValueError(f"{what} of figure {name!r} is {value!r}; every figure needs one")
     if not len(table):
         raise ValueError(f"table of figure {name!r} has 0 rows; a figure needs the numbers it shows")
+    if settings.data == "phantom" and "phantom" not in alt.lower():
+        alt = f"{alt.rstrip()} Phantom data, not a finding about brains."
     paths = {kind: settings.paths.figure(name, kind) for kind in ("svg", "png", "csv", "json")}
     paths["svg"].parent.mkdir(parents=True, exist_ok=True)
     _write_pictures(figure, paths, {"Title": name, "Description": alt}, NOTICES[settings.data])
@@ -109,6 +113,7 @@ def _write_pictures(figure, paths, metadata, notice):
 def _write_notice(figure, notice):
     """First line of the figure: the kind of data."""
     colour = WARNING if "PHANTOM" in notice else MUTED
+    notice = textwrap.fill(notice, int(13 * figure.get_figwidth()))
     figure.suptitle(notice, x=0.01, ha="left", fontsize=8.5, weight="bold", color=colour)
 
 

@@ -16,8 +16,8 @@ from ..tables import INSTRUCTIONS, ROI_BY_ID
 ALL = "all"
 """Value of the ``subject`` column in rows that hold the mean over subjects and its interval."""
 
-WIDTH = 7.0
-"""Inches; about 750 pixels on a page."""
+WIDTH = 6.5
+"""Inches; about 750 pixels on a page, 360 on a phone."""
 
 INK, MUTED, GRID, PAPER, WARNING = "#1f2328", "#57606a", "#d0d7de", "#ffffff", "#a33b00"
 
