@@ -43,10 +43,8 @@ def alt_models(table, rois=PAPER_GROUPS, unit="normalised alignment") -> str:
     require(table, "model", "roi", "subject", "value", of="alt_models")
     means = _means(table)
     said = [f"{roi_title(r)}: {_extremes(_by(means[means.roi == r], 'model'), model_title)}" for r in rois]
-    return (
-        f"Dot plot of {unit} of {_listed(map(model_title, dict.fromkeys(table.model)))}, {_n_subjects(table)}. "
-        f"{'; '.join(said)}."
-    )
+    models = _listed(map(model_title, dict.fromkeys(table.model)))
+    return f"Dot plot of {unit} of {models}, {_n_subjects(table)}. {'; '.join(said)}."
 
 
 def alt_instructions(table, unit="normalised alignment") -> str:
@@ -76,7 +74,7 @@ def alt_agreement(table) -> str:
         f"{model_title(row.model_a)} and {model_title(row.model_b)} {row.value:.0%} (chance {row.chance:.0%})"
         for row in table.itertuples()
     ]
-    return f"Matrix of the share of voxels for which two models have the same best instruction: {_listed(pairs)}."
+    return f"Matrix of the share of voxels with the same best instruction: {_listed(pairs)}."
 
 
 def alt_maps(maps, label) -> str:
@@ -85,7 +83,7 @@ def alt_maps(maps, label) -> str:
     for title, values in maps.items():
         known = np.asarray(values, float)[np.isfinite(values)]
         span = f"{known.min():.2f} to {known.max():.2f}" if len(known) else "no data"
-        said.append(f"{title}: {f'median {np.median(known):.2f}, ' * bool(len(known))}{span}")
+        said.append(f"{title}: {f'median {np.median(known):.2f}, ' if len(known) else ''}{span}")
     return f"Flat maps of {label}. {'; '.join(said)}."
 
 
@@ -93,11 +91,11 @@ def alt_roi_locations(regions) -> str:
     """For :func:`plot_roi_locations`: vertices of each area."""
     said = []
     for title, areas in regions.items():
-        sizes = [
-            f"{area} {np.count_nonzero(v)}" if np.any(v) else f"{area} absent" for area, v in areas.items()
-        ]
-        said.append(f"{title}: {_listed(sizes)}")
-    return f"Flat maps with the outlines of regions, in vertices. {'; '.join(said)}."
+        sizes = {area: int(np.count_nonzero(vertices)) for area, vertices in areas.items()}
+        said.append(
+            f"{title}: {_listed(f'{area} {n}' if n else f'{area} absent' for area, n in sizes.items())}"
+        )
+    return f"Flat maps with the outlines of regions; sizes in vertices. {'; '.join(said)}."
 
 
 def alt_concepts(table, unit="normalised alignment") -> str:
@@ -105,13 +103,12 @@ def alt_concepts(table, unit="normalised alignment") -> str:
     require(table, "concept", "instruction", "value", of="alt_concepts")
     table = table if "roi" in table else table.assign(roi="all voxels")
     said = []
-    for roi, part in table.groupby("roi", sort=False):
-        best = part.loc[part.groupby("concept", sort=False).value.idxmax().dropna()]
-        said.append(
-            f"{roi_title(roi)}: {_listed(f'{r.concept} {r.instruction} {r.value:.2f}' for r in best.itertuples())}"
-        )
-    n = len(in_level_order(table.instruction))
-    return f"Heat map of {unit} of {n} instructions on each visual concept; best instruction by concept, {'; '.join(said)}."
+    for roi, part in table.dropna(subset="value").groupby("roi", sort=False):
+        best = part.loc[part.groupby("concept", sort=False).value.idxmax()]
+        each = _listed(f"{row.concept} {row.instruction} {row.value:.2f}" for row in best.itertuples())
+        said.append(f"{roi_title(roi)}: {each}")
+    n = table.instruction.nunique()
+    return f"Heat map of {unit} of {n} instructions by visual concept; best instruction: {'; '.join(said)}."
 
 
 def alt_layers(table, rois=PAPER_GROUPS, unit="normalised alignment") -> str:
@@ -131,14 +128,12 @@ def alt_layers(table, rois=PAPER_GROUPS, unit="normalised alignment") -> str:
 
 def alt_venns(table, unit="R2") -> str:
     """For :func:`plot_venns`."""
-    require(
-        table, "panel", "instruction_a", "instruction_b", "unique_a", "unique_b", "shared", of="alt_venns"
-    )
-    said = [
-        f"{row.panel}: {row.instruction_a} alone {row.unique_a:.3f}, {row.instruction_b} alone {row.unique_b:.3f}, "
-        f"shared {row.shared:.3f}"
-        for row in table.itertuples()
-    ]
+    columns = ("panel", "instruction_a", "instruction_b", "unique_a", "unique_b", "shared")
+    require(table, *columns, of="alt_venns")
+    said = []
+    for row in table.itertuples():
+        alone = f"{row.instruction_a} alone {row.unique_a:.3f}, {row.instruction_b} alone {row.unique_b:.3f}"
+        said.append(f"{row.panel}: {alone}, shared {row.shared:.3f}")
     return f"Venn diagrams of {unit}. {'; '.join(said)}."
 
 
@@ -167,13 +162,14 @@ def alt_ceilings(table, rois=PAPER_GROUPS, threshold=0.05) -> str:
     said = []
     for roi in rois:
         part = table[table.roi == roi]
-        if part.ncsnr.notna().any():
-            numbers = f"median {part.ncsnr.median():.2f} from repeats, {part.cross_subject.median():.2f} cross-subject"
-            said.append(
-                f"{roi_title(roi)}: {numbers}, {(part.ncsnr < threshold).mean():.0%} below {threshold:g}"
-            )
-        else:
+        if not part.ncsnr.notna().any():
             said.append(f"{roi_title(roi)}: no voxels")
+            continue
+        repeats, cross = part.ncsnr.median(), part.cross_subject.median()
+        below = f"{(part.ncsnr < threshold).mean():.0%} below {threshold:g}"
+        said.append(
+            f"{roi_title(roi)}: median {repeats:.2f} from repeats ({below}), {cross:.2f} cross-subject"
+        )
     return f"Noise ceilings of r, {_n_subjects(table)}. {'; '.join(said)}."
 
 
