@@ -84,6 +84,12 @@ class ConceptError(ValueError):
     """Annotations or groups that do not fit the images; the message shows both values and the remedy."""
 
 
+def definitions() -> pd.DataFrame:
+    """The concepts as a table for readers: title, kind, definition; index concept."""
+    table = pd.DataFrame([vars(row) for row in CONCEPTS])
+    return table.rename(columns={"id": "concept"}).set_index("concept")
+
+
 def concept_groups(
     objects: pd.DataFrame,
     nsd_ids,

@@ -65,12 +65,12 @@ def alignment_grid(
     tables = []
     for choice, (name, (ceiling, kind)) in product(layer_choices, ceilings.items()):
         for threshold in min_ceilings if ceiling is not None else (np.nan,):
-            tags = labels | {"ceiling_name": name, "min_ceiling": threshold}
             least = 0.0 if ceiling is None else threshold
-            tables.append(alignment_table(scores, ceiling, choice, least, kind, **tags))
+            table = alignment_table(scores, ceiling, choice, least, kind, **labels)
+            tables.append(table.assign(ceiling_name=name, min_ceiling=threshold))
     if authors is not None:
-        tags = labels | {"ceiling_name": "none", "min_ceiling": np.nan}
-        tables.append(authors_table(scores, *authors, **tags))
+        table = authors_table(scores, *authors, **labels)
+        tables.append(table.assign(ceiling_name="none", min_ceiling=np.nan))
     return pd.concat(tables, ignore_index=True)
 
 
