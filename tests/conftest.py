@@ -30,8 +30,6 @@ def phantom_tree(request) -> Path:
     Subject 1 has two sessions (500 pictures three times: 370 shared, 130 own), subject 7 only the
     first of them.  It is kept between test runs until the phantom's source changes.
     """
-    from brainalign_utils.phantom.dataset import make_phantom
-
     sources = [*sorted((PACKAGE / "phantom").glob("*.py")), Path(__file__)]
     sources = [path for path in sources if not path.name.startswith(("checkpoint", "train"))]
     sources += [PACKAGE / name for name in ("tables.py", "design.py", "reliability.py")]
@@ -40,6 +38,8 @@ def phantom_tree(request) -> Path:
     root = folder / digest
     with FileLock(folder / "lock"):
         if not root.exists():
+            from brainalign_utils.phantom.dataset import make_phantom
+
             for stale in folder.iterdir():
                 if stale.is_dir():
                     shutil.rmtree(stale)

@@ -22,7 +22,8 @@ FIELD = 8.4
 
 WAVELENGTHS = (4.0, 8.0, 16.0)
 ORIENTATIONS = (0, 45, 90, 135)
-_WORK_SIZE = 128
+_FINE, _COARSE = 96, 64
+"""Pixels along each side of the pictures from which energy and colour are taken."""
 
 MAPS = {
     "energy": (*(f"gabor {w:g} px {o} deg" for w in WAVELENGTHS for o in ORIENTATIONS), "contrast"),
@@ -97,7 +98,7 @@ def stack_channels(nsd_id, rows) -> Channels:
 
 def picture_channels(drawing: Drawing) -> tuple[dict, dict]:
     """Maps (n_channels, n_cells ** 2) and counts (n_channels,) of one picture, by family."""
-    fine, coarse = _shrink(drawing.image, _WORK_SIZE), _shrink(drawing.image, _WORK_SIZE // 2)
+    fine, coarse = _shrink(drawing.image, _FINE), _shrink(drawing.image, _COARSE)
     maps = {"energy": energy_maps(fine), "colour": colour_maps(coarse), **_part_maps(drawing)}
     flat = {f: maps[f].reshape(len(MAPS[f]), N_CELLS**2).astype(np.float16) for f in FAMILIES}
     named = _scene_counts(drawing.scene)
@@ -112,7 +113,7 @@ def _shrink(image, size):
 @cache
 def _gabor_bank() -> np.ndarray:
     """One-sided log-Gabor filters in the frequency domain, (n_filters, size, size)."""
-    fy, fx = np.meshgrid(fft.fftfreq(_WORK_SIZE), fft.fftfreq(_WORK_SIZE), indexing="ij")
+    fy, fx = np.meshgrid(fft.fftfreq(_FINE), fft.fftfreq(_FINE), indexing="ij")
     radius, angle = np.hypot(fx, fy), np.arctan2(fy, fx)
     radius[0, 0] = 1
     bank = []
@@ -133,7 +134,7 @@ def energy_maps(rgb) -> np.ndarray:
 
     Parameters
     ----------
-    rgb : float array of shape (128, 128, 3), 0 to 1
+    rgb : float array of shape (96, 96, 3), 0 to 1
 
     Returns
     -------
@@ -141,7 +142,7 @@ def energy_maps(rgb) -> np.ndarray:
     """
     luminance = rgb @ np.array([0.299, 0.587, 0.114], np.float32)
     amplitude = np.abs(fft.ifft2(fft.fft2(luminance) * _gabor_bank()))
-    blocks = luminance.reshape(N_CELLS, _WORK_SIZE // N_CELLS, N_CELLS, -1)
+    blocks = luminance.reshape(N_CELLS, _FINE // N_CELLS, N_CELLS, -1)
     return np.concatenate([_pool(amplitude), blocks.std(axis=(1, 3))[None]])
 
 
@@ -156,7 +157,7 @@ def colour_maps(rgb) -> np.ndarray:
     top, bottom = rgb.max(axis=-1), rgb.min(axis=-1)
     hue = np.arctan2(np.sqrt(3) * (green - blue), 2 * red - green - blue)
     centres = np.deg2rad(np.arange(0, 360, 60))[:, None, None]
-    near = np.maximum(0, np.cos(hue - centres)) ** 4
+    near = np.square(np.square(np.maximum(0, np.cos(hue - centres.astype(np.float32)))))
     return _pool(np.concatenate([near * (top - bottom), [bottom], [1 - top]]))
 
 

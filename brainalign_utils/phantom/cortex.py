@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from nilearn import datasets, surface
 from scipy.spatial import cKDTree
 
 from ..tables import ROI_LABELS
@@ -55,6 +54,8 @@ def load_mesh(side: str) -> dict[str, np.ndarray]:
     ----------
     side : {"lh", "rh"}
     """
+    from nilearn import datasets, surface  # takes seconds; processes that draw pictures go without
+
     files = datasets.fetch_surf_fsaverage("fsaverage5")
     name = {"lh": "left", "rh": "right"}[side]
     kinds = ("white", "pial", "sphere")
@@ -156,7 +157,7 @@ def _streams(visual, general, middle, side):
 
 def _profiles(distance, reach: float = 5.0):
     """Tuning and reliability: an area's own inside it, bleeding into its neighbourhood."""
-    rows = [(BACKGROUND, 0.8, np.full(N_VERTICES, 0.3))]
+    rows = [(BACKGROUND, 0.8, np.full(N_VERTICES, 0.2))]
     for name, away in distance.items():
         kernel = np.exp(-0.5 * np.minimum(away / reach, 12) ** 2)
         if name in LABELS:
@@ -164,7 +165,7 @@ def _profiles(distance, reach: float = 5.0):
         else:
             area = next(area for area in AREAS if area.id == name)
             profile, factor = area.profile, area.reliability
-        rows.append((profile, factor, np.where(away == 0, 2.0, 0.5 * kernel)))
+        rows.append((profile, factor, np.where(away == 0, 2.0, 0.3 * kernel)))
     weights = np.array([row[2] for row in rows])
     weights /= weights.sum(axis=0)
     profiles = np.array([[row[0].get(family, 0.0) for family in FAMILIES] for row in rows])
