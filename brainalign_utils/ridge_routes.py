@@ -17,7 +17,7 @@ from .ridge_folds import (
 )
 from .ridge_gram import CONDITION_LIMIT, compute_grams, is_well_conditioned, largest_eigenvalue
 
-PRODUCT_SLACK = 100
+PRODUCT_SLACK = 30
 """Errors of single dimensions average out over dimensions and stimuli, errors of nodes do not."""
 
 EIGH_COST = {"cpu": 6.0, "cuda": 40.0}
