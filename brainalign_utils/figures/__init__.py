@@ -34,7 +34,7 @@ from .partition import plot_early_higher, plot_pair_matrix
 from .recovery import plot_benchmark, plot_choices, plot_recovery
 from .saving import SavedFigure, save_figure
 from .scenes import plot_scenes
-from .style import ALL, INSTRUCTION_COLOURS, instruction_colours, new_figure, style
+from .style import ALL, INSTRUCTION_COLOURS, book_style, instruction_colours, new_figure
 from .venn import draw_venn2, draw_venn3, plot_venns
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "alt_scenes",
     "alt_venns",
     "alt_winner_shares",
+    "book_style",
     "draw_venn2",
     "draw_venn3",
     "instruction_colours",
@@ -81,6 +82,5 @@ __all__ = [
     "plot_venns",
     "plot_winner_shares",
     "save_figure",
-    "style",
     "winner_rgba",
 ]

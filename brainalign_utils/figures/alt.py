@@ -91,7 +91,7 @@ def alt_roi_locations(regions) -> str:
     """For :func:`plot_roi_locations`: vertices of each area."""
     said = []
     for title, areas in regions.items():
-        sizes = {area: int(np.count_nonzero(vertices)) for area, vertices in areas.items()}
+        sizes = {area: np.count_nonzero(vertices) or "absent" for area, vertices in areas.items()}
         said.append(
             f"{title}: {_listed(f'{area} {n}' if n else f'{area} absent' for area, n in sizes.items())}"
         )
@@ -112,14 +112,14 @@ def alt_concepts(table, unit="normalised alignment") -> str:
 
 
 def alt_layers(table, rois=PAPER_GROUPS, unit="normalised alignment") -> str:
-    """For :func:`plot_layers`: where each model peaks."""
+    """For :func:`plot_layers`: model and depth of the highest mean in each component."""
     require(table, "model", "component", "depth", "roi", "subject", "value", of="alt_layers")
     said = []
     for roi in rois:
         part = _means(table[table.roi == roi]).dropna(subset="value")
-        peaks = part.loc[part.groupby(["model", "component"], sort=False).value.idxmax()]
+        peaks = part.loc[part.groupby("component", sort=False).value.idxmax()]
         each = [
-            f"{model_title(row.model)} {row.component} {row.value:.2f} at depth {row.depth:.2f}"
+            f"{row.component} {model_title(row.model)} {row.value:.2f} at depth {row.depth:.2f}"
             for row in peaks.itertuples()
         ]
         said.append(f"{roi_title(roi)}: {_listed(each) if each else 'no voxels'}")

@@ -95,9 +95,7 @@ def plot_early_higher(table, figure=None, unit="shared fraction"):
         for subject, rows in part.groupby("subject", sort=False):
             values = [rows.value[rows.roi == roi].mean() for roi in rois]
             if str(subject) != ALL:
-                ax.plot(
-                    range(len(rois)), values, color=MUTED, lw=0.9, marker="o", ms=3, gid=f"subject {subject}"
-                )
+                ax.plot(range(len(rois)), values, color=MUTED, lw=0.9, marker="o", ms=3, gid="subject")
         for at, roi in enumerate(rois):
             for _, row in part[(part.roi == roi) & (part.subject.astype(str) == ALL)].iterrows():
                 marks.mean_interval(ax, row, at, "#b93c0a", horizontal=False)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..config import Settings, fingerprint, project_root
 from ..provenance import file_hash, record
-from .style import MUTED, WARNING, style
+from .style import MUTED, WARNING, book_style
 
 NOTICES = {
     "phantom": "PHANTOM DATA: simulated brains, tiny models. Not a finding about brains.",
@@ -103,7 +103,7 @@ def save_figure(figure, table, name, settings: Settings, caption, alt, command) 
 
 def _write_pictures(figure, paths, metadata, notice):
     _write_notice(figure, notice)
-    with style():
+    with book_style():
         svg = {"format": "svg", "metadata": metadata | {"Date": None}, "dpi": DPI, "facecolor": "white"}
         _atomic(paths["svg"], lambda file: figure.savefig(file, **svg))
         png = {"format": "png", "metadata": metadata | {"Comment": notice}, "dpi": DPI, "facecolor": "white"}

@@ -78,18 +78,18 @@ _RC = {
 
 
 @contextmanager
-def style():
+def book_style():
     """Context in which artists take the look of the book; matplotlib's settings stay as they were."""
     with mpl.rc_context(_RC):
         yield
 
 
 def styled(function):
-    """Run a drawing function in :func:`style`."""
+    """Run a drawing function in :func:`book_style`."""
 
     @wraps(function)
     def wrapper(*args, **kwargs):
-        with style():
+        with book_style():
             return function(*args, **kwargs)
 
     return wrapper
