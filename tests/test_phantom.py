@@ -288,9 +288,9 @@ def test_same_bytes_every_time_whatever_the_number_of_processes(tmp_path):
     assert first == second
 
 
-def test_refuses_to_overwrite(tmp_path):
+def test_refuses_to_replace_what_is_no_phantom(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="overwrite=True"):
+    with pytest.raises(FileExistsError, match="holds other things than a phantom"):
         make_phantom(tmp_path)
     assert (tmp_path / "notes.txt").exists()
 

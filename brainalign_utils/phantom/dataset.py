@@ -65,7 +65,6 @@ def make_phantom(
     subjects: Sequence[int] = SUBJECTS,
     *,
     sessions_by_subject: Mapping[int, int] | None = None,
-    overwrite: bool = False,
     n_jobs: int | None = None,
     progress_bar: bool = True,
 ) -> Path:
@@ -77,15 +76,13 @@ def make_phantom(
     Parameters
     ----------
     root : path
-        Gets ``nsd``, ``coco`` and ``truth``.
+        Gets ``nsd``, ``coco`` and ``truth``.  An older phantom there is replaced at the end.
     settings : config.PhantomSettings
         Size and seed.
     subjects : sequence of int
         NSD subjects to simulate, 1 to 8.
     sessions_by_subject : mapping of int to int
         Sessions of subjects who have fewer than ``settings.n_sessions``.
-    overwrite : bool
-        Replace ``root`` if it holds something.
     n_jobs : int
         Processes; all cores by default.
     progress_bar : bool
@@ -99,16 +96,14 @@ def make_phantom(
     ValueError
         For subjects or sessions that NSD does not have.
     FileExistsError
-        If ``root`` holds something and ``overwrite`` is False.
+        If ``root`` holds something that is no phantom.
     PhantomSpaceError
         If the disk has too little room; nothing is written then.
     """
     root, settings = Path(root).absolute(), settings or PhantomSettings()
     sessions = _sessions(settings, subjects, sessions_by_subject or {})
-    if root.exists() and any(root.iterdir()) and not overwrite:
-        raise FileExistsError(
-            f"{root} is not empty; pass overwrite=True to replace it, or choose another root"
-        )
+    if root.exists() and {path.name for path in root.iterdir()} - {"nsd", "coco", "truth"}:
+        raise FileExistsError(f"root {root} holds other things than a phantom; choose another root")
     experiment = make_experiment(settings.n_sessions, settings.n_shared, settings.seed)
     n_jobs = n_jobs or len(os.sched_getaffinity(0))
     layouts = {s: make_layout(s, settings.n_voxels, settings.seed) for s in sessions}
