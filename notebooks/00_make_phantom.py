@@ -24,11 +24,11 @@
 settings_file = "workflow/config/phantom.yml"
 
 # %%
-import numpy as np
+import matplotlib.pyplot as plt
 import pandas as pd
 
-from brainalign_utils import config, figures, nsd
-from brainalign_utils.phantom import writer
+from brainalign_utils import config, nsd
+from brainalign_utils.phantom import dataset
 
 settings = config.load_settings(settings_file)
 paths = settings.paths
@@ -40,7 +40,7 @@ paths = settings.paths
 # simulation knows (signals, tuning, planted noise ceilings) is kept apart from it, below `dataset/truth`.
 
 # %%
-writer.make_phantom(paths.root / "dataset", settings.phantom, settings.subjects)
+dataset.make_phantom(paths.root / "dataset", settings.phantom, settings.subjects)
 files = [path for path in paths.nsd.rglob("*") if path.is_file()]
 print(f"{len(files)} files, {sum(path.stat().st_size for path in files) / 2**20:.0f} MiB")
 
@@ -51,6 +51,33 @@ print(f"{len(files)} files, {sum(path.stat().st_size for path in files) / 2**20:
 # positions, one partly in front of another. Twelve of the pictures that all subjects saw:
 
 # %%
+content = pd.read_parquet(paths.truth / "stimuli.parquet").set_index("nsd_id")
 stim_info = nsd.read_stim_info(paths.nsd)
 brick = nsd.StimulusBrick(paths.nsd)
-shared = np.flatnonzero(stim_info.shared1000)
+shared = [i for i in content.index if stim_info.shared1000[i]][:12]
+
+# %% mystnb={"image": {"alt": "Twelve drawn scenes: people, animals, food, vehicles and signs before indoor and outdoor backgrounds."}}
+fig, axes = plt.subplots(3, 4, figsize=(7, 5.4), layout="constrained")
+for ax, nsd_id in zip(axes.flat, shared, strict=True):
+    ax.imshow(brick[nsd_id])
+    ax.set(xticks=[], yticks=[])
+    ax.set_title(f"{nsd_id} (phantom)", fontsize=8)
+plt.show()
+
+# %% [markdown]
+# ## What the simulated brains follow
+#
+# Each voxel sits at a place on the cortical surface and belongs to the area that real brains have there. Voxels of early visual
+# areas follow contrast energy and colour inside their receptive field; those of higher areas follow what the area is known for, with some of what
+# their neighbours follow. None of it comes from any model's features. The table gives the mean share of each voxel's
+# signal that each kind of content carries, for the first subject.
+
+# %%
+voxels = pd.read_parquet(paths.truth / f"subj{settings.subjects[0]:02d}" / "voxels.parquet")
+voxels = voxels[voxels.label_nsdgeneral > 0]
+shares = voxels.filter(like="fraction_").rename(columns=lambda name: name.removeprefix("fraction_"))
+shares.groupby(voxels.family).mean().round(2).assign(voxels=voxels.family.value_counts())
+
+# %% [markdown]
+# Noise is drawn for each trial and voxel with a known standard deviation, so that the planted noise ceilings follow those published for
+# the real subjects. Later pages compare estimates with this truth.

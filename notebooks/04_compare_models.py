@@ -46,7 +46,7 @@ figures.save_figure(
     fig, table, "figure_2", settings,
     caption="Ceiling-normalised alignment of each model with six groups of regions. Digits: single subjects; "
     "marker and bar: mean and 95 % interval over resampled test pictures; grey: range under shuffled rows.",
-    alt=figures.alt_text(everyone[everyone.roi.isin(PAPER_GROUPS)], "models", "value", by="roi"),
+    alt=figures.alt_models(table),
     command=COMMAND,
 )  # fmt: skip
 

@@ -52,12 +52,10 @@ table = pd.concat(rows, ignore_index=True)
 
 # %% tags=["figure:noise_ceilings"]
 fig = figures.plot_ceilings(table, threshold=settings.stats.min_ceiling)
-summary = table.groupby("roi")[["ncsnr", "cross_subject"]].median().reindex(PAPER_GROUPS)
 figures.save_figure(
     fig, table, "noise_ceilings", settings,
     caption="Two ceilings of Pearson's r over voxels, per region: from repeats (ncsnr) and from other subjects.",
-    alt="Histograms of both ceilings per region. Medians from repeats and from other subjects: "
-    + "; ".join(f"{roi} {row.ncsnr:.2f} and {row.cross_subject:.2f}" for roi, row in summary.iterrows()) + ".",
+    alt=figures.alt_ceilings(table, threshold=settings.stats.min_ceiling),
     command="make study",
 )  # fmt: skip
 
@@ -68,12 +66,10 @@ figures.save_figure(
 
 # %% tags=["figure:ceiling_scatter"]
 fig = figures.plot_ceiling_scatter(table[table.roi == "nsdgeneral"])
-r = table[table.roi == "nsdgeneral"].groupby("subject")[["ncsnr", "cross_subject"]].corr().iloc[0::2, 1]
 figures.save_figure(
     fig, table[table.roi == "nsdgeneral"], "ceiling_scatter", settings,
     caption="The two ceilings voxel by voxel, one panel a subject.",
-    alt="Scatter of the cross-subject ceiling against the one from repeats. Correlation over voxels: "
-    + ", ".join(f"subject {s} {value:.2f}" for (s, _), value in r.items()) + ".",
+    alt="Scatter, one panel a subject. " + figures.alt_ceilings(table, rois=["nsdgeneral"]),
     command="make study",
 )  # fmt: skip
 

@@ -38,13 +38,11 @@ maps = results.winner_maps(settings, models[0])
 outlines = results.area_outlines(settings, settings.subjects[0])
 fig = figures.plot_best_instruction(maps, cortex, instructions, outlines=outlines, unit="normalised r")
 shares, agreement = results.winner_tables(settings, models)
-everywhere = shares[(shares.roi == "nsdgeneral") & (shares.model == models[0])]
-top = everywhere.groupby("instruction").share.mean().sort_values(ascending=False)
+mean = shares[shares.roi.isin(PAPER_GROUPS)].groupby(["roi", "instruction"], sort=False).share.mean().reset_index()
 figures.save_figure(
     fig, shares, "figure_3", settings,
     caption=f"Best instruction of each voxel ({models[0]}); opacity is the margin before the second best.",
-    alt="Flat maps of the best instruction, per subject and group. Share of all voxels won: "
-    + ", ".join(f"{name} {value:.0%}" for name, value in top.items()) + ".",
+    alt=figures.alt_winner_shares(mean, kind="Flat maps"),
     command="make study",
 )  # fmt: skip
 
@@ -53,14 +51,11 @@ figures.save_figure(
 # distribution behind the maps says how often each instruction wins in each region.
 
 # %% tags=["figure:winner_shares"]
-mean = shares[shares.roi.isin(PAPER_GROUPS)].groupby(["roi", "instruction"], sort=False).share.mean().reset_index()
 fig = figures.plot_winner_shares(mean)
-winners = mean.loc[mean.groupby("roi").share.idxmax()]
 figures.save_figure(
     fig, mean, "winner_shares", settings,
     caption="Share of each region's voxels that each instruction wins, mean over models and subjects.",
-    alt="Stacked bars per region. Most frequent winner: "
-    + "; ".join(f"{w.roi} {w.instruction} ({w.share:.0%})" for w in winners.itertuples()) + ".",
+    alt=figures.alt_winner_shares(mean),
     command="make study",
 )  # fmt: skip
 
@@ -77,7 +72,6 @@ fig = figures.plot_agreement(table)
 figures.save_figure(
     fig, agreement, "agreement", settings,
     caption="Agreement between the models' maps of the best instruction, beside what chance gives.",
-    alt="Matrix of agreement. " + "; ".join(
-        f"{p.a} and {p.b}: {p.observed:.0%}, by chance {p.expected:.0%}" for p in pairs.itertuples()) + ".",
+    alt=figures.alt_agreement(table),
     command="make study",
 )  # fmt: skip

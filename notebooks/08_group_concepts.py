@@ -18,6 +18,8 @@
 settings_file = "workflow/config/phantom.yml"
 
 # %%
+import pandas as pd
+
 from brainalign_utils import coco, concepts, config, figures, nsd, results, study
 
 settings = config.load_settings(settings_file)
@@ -33,8 +35,10 @@ objects = coco.read_objects(settings.paths.coco, nsd.read_stim_info(settings.pat
 
 # %%
 groups = concepts.concept_groups(objects, ids)
-definition = concepts.definitions()
-definition.assign(pictures=groups.sum().reindex(definition.index).to_numpy())
+pd.DataFrame(
+    {"group": row.title, "kind": row.kind, "a picture counts if": row.definition, "pictures": groups[row.id].sum()}
+    for row in concepts.CONCEPTS
+)
 
 # %%
 rois = ["nsdgeneral"]
@@ -48,12 +52,10 @@ shown = mean.assign(concept=mean.title, group=mean.kind)
 order = {row.id: i for i, row in enumerate(settings.instruction_rows())}
 shown = shown.sort_values("instruction", key=lambda c: c.map(order), kind="stable")
 fig = figures.plot_concepts(shown)
-best = shown.loc[shown.groupby("concept").value.idxmax()]
 figures.save_figure(
     fig, table, "figure_4", settings,
     caption="Normalised alignment within groups of test pictures, by instruction; mean over models and subjects.",
-    alt="Heat map of concepts by instructions. Best instruction per concept: "
-    + ", ".join(f"{row.concept} {row.instruction} ({row.value:.2f})" for row in best.itertuples()) + ".",
+    alt=figures.alt_concepts(shown),
     command="make study",
 )  # fmt: skip
 

@@ -28,13 +28,10 @@ models = [model for model in settings.partition.models if model in settings.mode
 # %% tags=["figure:figure_5"]
 table = results.layer_table(settings, models, PAPER_GROUPS)
 fig = figures.plot_layers(table)
-mean = table[(table.subject == "all") & (table.roi == "nsdgeneral")]
-peaks = mean.loc[mean.groupby(["model", "component"], sort=False).value.idxmax()]
 figures.save_figure(
     fig, table, "figure_5", settings,
     caption="Ceiling-normalised alignment over relative depth; thin lines are subjects, the marker is the peak.",
-    alt="Curves of alignment over depth. Peak over all voxels: "
-    + "; ".join(f"{p.model} {p.component} at depth {p.depth:.2f} ({p.value:.2f})" for p in peaks.itertuples()) + ".",
+    alt=figures.alt_layers(table),
     command="make study",
 )  # fmt: skip
 
@@ -60,7 +57,6 @@ peak = best.loc[best.groupby("roi", sort=False).value.idxmax(), ["roi", "depth",
 figures.save_figure(
     fig, peak, "best_layers", settings,
     caption=f"Relative depth of the best layer of each voxel ({models[0]}, {component}).",
-    alt="Flat maps of the best layer. Peak depth per region: "
-    + ", ".join(f"{p.roi} {p.depth:.2f}" for p in peak.itertuples()) + ".",
+    alt=figures.alt_maps(maps, "relative depth of the best layer"),
     command="make study",
 )  # fmt: skip

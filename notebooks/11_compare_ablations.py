@@ -1,0 +1,73 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Ablations: what does instruction tuning bring?
+#
+# A multimodal model that was tuned to follow instructions differs from a vision model in many ways at once: language, scale, training
+# data, tuning. Reviewers of the paper asked for comparisons that change one thing at a time.
+#
+# - **Instruction tuning removed:** BLIP-2 is InstructBLIP's architecture trained to describe pictures, without the tuning.
+# - **Image only:** the empty instruction. What does the picture alone bring?
+# - **Instruction only:** a blank picture. Whatever this predicts cannot come from the picture.
+# - **Language only:** the language model reads a caption of the picture and never sees it.
+# - **Random weights:** the same architecture, untrained.
+
+# %% tags=["parameters"]
+settings_file = "workflow/config/phantom.yml"
+
+# %%
+import pandas as pd
+
+from brainalign_utils import config, figures, study
+from brainalign_utils.model_table import MODEL_BY_ID
+from brainalign_utils.tables import PAPER_GROUPS
+
+settings = config.load_settings(settings_file)
+
+# %% [markdown]
+# ## The contrasts
+#
+# Parameters of the published checkpoints stand beside the scores, because a larger model gives the regression more to choose from.
+
+# %%
+contrasts = {
+    "instruction tuning: with, without": ["instructblip", "blip2"],
+    "input: both, image only, instruction only, caption only": [
+        "instructblip", "instructblip-image-only", "instructblip-instruction-only", "language-only"],
+    "training: trained, random weights": [
+        "instructblip", "instructblip-random", "idefics", "idefics-random", "mplug-owl", "mplug-owl-random"],
+}  # fmt: skip
+members = [m for models in contrasts.values() for m in models if m in settings.models]
+table = study.comparison_table(settings, models=list(dict.fromkeys(members)), reference="instructblip")
+rows = pd.concat(
+    table[table.model.isin(models)].assign(contrast=title) for title, models in contrasts.items()
+).assign(n_parameters=lambda t: t.model.map(lambda m: MODEL_BY_ID[m].n_parameters))
+
+# %% tags=["figure:ablations"]
+fig = figures.plot_ablations(rows)
+figures.save_figure(
+    fig, rows, "ablations", settings,
+    caption="What changes when one thing is taken away: instruction tuning, the picture, the instruction, training.",
+    alt=figures.alt_models(table, rois=["prf-visual", "higher"]),
+    command="make study",
+)  # fmt: skip
+
+# %% [markdown]
+# A model whose score does not drop when the instruction is taken away owes it to the picture. A model that keeps a
+# score with a blank picture would be predicting from the instruction, which is the same for all pictures: it must fall to the range of shuffled
+# rows, and if it does not, something leaks.
+
+# %%
+everyone = table[(table.subject == "all") & table.roi.isin(PAPER_GROUPS)]
+everyone.pivot(index="model", columns="roi", values="difference")[list(PAPER_GROUPS)].round(3)
+
+# %% [markdown]
+# The table holds the difference to InstructBLIP; the tests behind it resample the test pictures, which all models share.
