@@ -222,6 +222,14 @@ def test_maps_share_one_scale(square):
     assert figures.plot_maps({"none": np.full(5, np.nan)}, square, "nothing")
 
 
+def test_maps_focus_on_data(square):
+    values = np.array([np.nan, np.nan, np.nan, np.nan, 1.0])
+    wide = Cortex("wide", np.kron(square.vertex_of_pixel, np.ones((20, 20), np.int32)), square.curvature, 2)
+    for focus, expectation in ((True, True), (False, False)):
+        ax = figures.plot_maps({"a": values}, wide, "x", focus=focus).axes[0]
+        assert (by_gid(ax, "values")[0].get_array().shape[1] < 80) is expectation
+
+
 def test_roi_locations_name_areas_and_skip_empty_ones(square):
     areas = {"V1": np.array([1, 1, 0, 0, 0], bool), "FBA-1": np.zeros(5, bool)}
     figure = figures.plot_roi_locations({"subject 2": areas}, square)

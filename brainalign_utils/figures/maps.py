@@ -42,6 +42,18 @@ def _map_axes(figure, titles, cortex, n_columns, extra=0.0):
     return figure, axes
 
 
+def focused(cortex, shown, focus=True):
+    """The part of the flat map around what is shown; all of it when nothing is, or without ``focus``.
+
+    Parameters
+    ----------
+    shown : sequence of bool arrays of shape (n_vertices,)
+    """
+    vertices = np.any(list(shown), axis=0)
+    visible = focus and cortex.image(vertices, outside=False).any()
+    return cortex.crop(vertices) if visible else cortex
+
+
 def winner_rgba(best, margin, colours, full_margin: float) -> np.ndarray:
     """Colour of the winner, as opaque as its margin is wide.
 
@@ -69,7 +81,15 @@ def winner_rgba(best, margin, colours, full_margin: float) -> np.ndarray:
 
 @styled
 def plot_best_instruction(
-    maps, cortex, instructions, figure=None, outlines=None, full_margin=0.05, n_columns=2, unit="r"
+    maps,
+    cortex,
+    instructions,
+    figure=None,
+    outlines=None,
+    full_margin=0.05,
+    n_columns=2,
+    unit="r",
+    focus=True,
 ):
     """Flat maps of the best instruction of each voxel; opacity is the margin before the second best.
 
@@ -79,7 +99,7 @@ def plot_best_instruction(
         One panel each ("subject 1", ..., "group"): arrays of shape (n_vertices,), ``best`` an index into
         ``instructions`` or -1, ``margin`` in the unit of the score.
     cortex : Cortex
-        Of :func:`brainalign_utils.surface.load_cortex`, cropped to what is shown.
+        Of :func:`brainalign_utils.surface.load_cortex`.
     instructions : sequence of str
         Ids.
     outlines : dict of title -> bool array of shape (n_vertices,), or None
@@ -88,11 +108,14 @@ def plot_best_instruction(
     n_columns : int
     unit : str
         Of the margin.
+    focus : bool
+        Show only the part of the cortex that has data.
 
     Returns
     -------
     figure : Figure
     """
+    cortex = focused(cortex, [best >= 0 for best, _ in maps.values()], focus)
     figure, axes = _map_axes(figure, list(maps), cortex, n_columns, extra=1.5)
     colours = instruction_colours(instructions)
     for ax, (best, margin) in zip(axes, maps.values(), strict=True):
@@ -201,7 +224,16 @@ def plot_agreement(table, figure=None):
 
 @styled
 def plot_maps(
-    maps, cortex, label, figure=None, outlines=None, cmap="viridis", vmin=None, vmax=None, n_columns=2
+    maps,
+    cortex,
+    label,
+    figure=None,
+    outlines=None,
+    cmap="viridis",
+    vmin=None,
+    vmax=None,
+    n_columns=2,
+    focus=True,
 ):
     """Flat maps of one measure with a common colour scale: best layer, ceiling, alignment, shared variance.
 
@@ -215,11 +247,14 @@ def plot_maps(
     outlines : dict of title -> bool array of shape (n_vertices,), or None
     cmap, vmin, vmax
         None takes the smallest and largest value of all maps.
+    focus : bool
+        Show only the part of the cortex that has data.
 
     Returns
     -------
     figure : Figure
     """
+    cortex = focused(cortex, [np.isfinite(values) for values in maps.values()], focus)
     figure, axes = _map_axes(figure, list(maps), cortex, n_columns, extra=0.6)
     pooled = np.concatenate([np.asarray(m, float)[np.isfinite(m)] for m in maps.values()])
     low = (pooled.min() if len(pooled) else 0.0) if vmin is None else vmin
@@ -234,7 +269,7 @@ def plot_maps(
 
 
 @styled
-def plot_roi_locations(regions, cortex, figure=None):
+def plot_roi_locations(regions, cortex, figure=None, focus=True):
     """Where the regions lie.
 
     Parameters
@@ -242,11 +277,15 @@ def plot_roi_locations(regions, cortex, figure=None):
     regions : dict of title -> dict of area -> bool array of shape (n_vertices,)
         One panel a title ("subject 1"); areas may be empty, and may overlap: later ones lie on top.
     cortex : Cortex
+    focus : bool
+        Show only the part of the cortex that holds regions.
 
     Returns
     -------
     figure : Figure
     """
+    every = [np.asarray(v, bool) for areas in regions.values() for v in areas.values()]
+    cortex = focused(cortex, every, focus)
     figure, axes = _map_axes(figure, list(regions), cortex, 2)
     for ax, areas in zip(axes, regions.values(), strict=True):
         rgba = np.zeros((cortex.n_vertices, 4))

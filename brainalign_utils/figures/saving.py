@@ -46,7 +46,8 @@ class SavedFigure:
 
     def _repr_html_(self) -> str:
         picture = base64.b64encode(self.png.read_bytes()).decode()
-        image = f'<img class="study-figure dark-light" src="data:image/png;base64,{picture}" alt="{html.escape(self.alt)}" style="{_IMAGE}">'
+        source = f'src="data:image/png;base64,{picture}" alt="{html.escape(self.alt)}"'
+        image = f'<img class="study-figure dark-light" {source} style="{_IMAGE}">'
         return f'<figure style="{_CARD}">{image}</figure>'
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
