@@ -1,0 +1,121 @@
+"""What the phantom knows about itself, laid beside what the study estimated.  Simulated data only."""
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+import yaml
+
+from . import recovery, results, similarity, study
+from .config import Settings
+from .tables import PAPER_GROUPS, subject_name
+
+AREAS = ("V1", "V2", "hV4", "EBA", "FFA-1", "OPA", "PPA", "OWFA", "VWFA-1")
+"""Areas whose tuning is compared."""
+
+
+def planted_voxels(settings: Settings, subject: int, responses: xr.Dataset) -> pd.DataFrame:
+    """Planted tuning and reliability of each voxel, in the order of ``responses``."""
+    table = pd.read_parquet(settings.paths.truth / subject_name(subject) / "voxels.parquet")
+    table = table.set_index(["i", "j", "k"])
+    return table.loc[list(map(tuple, responses.ijk.values))].reset_index()
+
+
+def planted_signal(settings: Settings, subject: int, responses: xr.Dataset, nsd_ids) -> np.ndarray:
+    """Noiseless signal, shape (n_stimuli, n_voxels), for given pictures and the voxels of ``responses``."""
+    with np.load(settings.paths.truth / subject_name(subject) / "signal.npz") as stored:
+        rows = pd.Index(stored["nsd_id"]).get_indexer(nsd_ids)
+        wanted = list(map(tuple, responses.ijk.values))
+        columns = pd.MultiIndex.from_arrays(stored["ijk"].T).get_indexer(wanted)
+        return stored["signal"][np.ix_(rows, columns)].astype(np.float32)
+
+
+def picture_content(settings: Settings, nsd_ids) -> pd.DataFrame:
+    """What is drawn in the pictures: one column a channel; those that hardly vary are left out."""
+    table = pd.read_parquet(settings.paths.truth / "stimuli.parquet").set_index("nsd_id").loc[nsd_ids]
+    channels = table.select_dtypes("number").drop(columns="coco_id")
+    return channels.loc[:, (channels > 0).mean().between(0.05, 0.95)]
+
+
+def answers_of_families(settings: Settings) -> dict[str, list[str]]:
+    """Content families and the instructions whose answers speak of them."""
+    families = yaml.safe_load((settings.paths.truth / "families.yml").read_text())
+    chosen = set(settings.instructions)
+    return {name: [i for i in row["best_instructions"] if i in chosen] for name, row in families.items()}
+
+
+def ceiling_rows(settings: Settings) -> pd.DataFrame:
+    """Median noise ceiling of each region: planted and estimated."""
+    rows = []
+    for subject in settings.subjects:
+        responses = study.open_responses(settings, subject)
+        planted = planted_voxels(settings, subject, responses)
+        usable = ~(planted.saturated | (planted.zero_in_session > 0)).to_numpy()
+        masks = responses.roi_mask.sel(roi=list(PAPER_GROUPS)).values & usable
+        ceilings = (planted.noise_ceiling_3.to_numpy(), responses.noise_ceiling.values)
+        table = recovery.recover_medians(
+            "noise-ceiling", "noise ceiling (median)", *ceilings, masks, PAPER_GROUPS
+        )
+        rows.append(table.assign(subject=subject))
+    return pd.concat(rows, ignore_index=True)
+
+
+def tuning_rows(settings: Settings, model: str, instruction: str) -> pd.DataFrame:
+    """Profile of each area over drawn content: of the planted signal and of the model's predictions."""
+    rows = []
+    for subject in settings.subjects:
+        responses = study.open_responses(settings, subject)
+        ids = responses.test_nsd_id.values
+        content = picture_content(settings, ids)
+        predicted = results.best_predictions(settings, subject, model, "nsdgeneral")[instruction]
+        table = recovery.recover_profiles(
+            "roi-tuning",
+            planted_signal(settings, subject, responses, ids),
+            predicted,
+            content.to_numpy(),
+            list(content.columns),
+            responses.roi_mask.sel(roi=list(AREAS)).values,
+            AREAS,
+        )
+        rows.append(table.assign(subject=subject))
+    return pd.concat(rows, ignore_index=True)
+
+
+def winner_rows(settings: Settings, model: str) -> pd.DataFrame:
+    """Does the best instruction of a voxel speak of what the voxel is tuned to?  All subjects pooled."""
+    winners, families = [], []
+    ids = [row.id for row in settings.instruction_rows()]
+    for subject in settings.subjects:
+        responses = study.open_responses(settings, subject)
+        scores = results.normalised_instruction_scores(settings, subject, model).values
+        winners.append(similarity.winner_take_all(scores)[0])
+        families.append(planted_voxels(settings, subject, responses).family.to_numpy())
+    return recovery.recover_winners(
+        "best-instruction",
+        np.concatenate(winners),
+        ids,
+        np.concatenate(families),
+        answers_of_families(settings),
+    ).assign(subject="all")
+
+
+def layer_rows(settings: Settings, model: str, tolerance: float = 0.02) -> pd.DataFrame:
+    """Test score of the layer chosen on training folds against that of the best layer, per region."""
+    rows = []
+    component = study.main_component(model)
+    for subject in settings.subjects:
+        scores = study.open_scores(settings, subject, model)
+        scores = scores.isel(space=scores.component.values == component)
+        layers = np.unique(scores.layer.values)
+        masks = scores.roi_mask.sel(roi=list(PAPER_GROUPS)).values
+        r, cv = np.full((2, len(layers), len(masks)), np.nan)
+        for i, layer in enumerate(layers):
+            part = scores.isel(space=scores.layer.values == layer).mean("space")
+            r[i] = [np.nanmean(part.r.values[m]) for m in masks]
+            cv[i] = [np.nanmean(part.cv_score.values[m]) for m in masks]
+        chosen = r[cv.argmax(0), np.arange(len(masks))]
+        quantity = "test r: best layer, chosen layer"
+        table = recovery.recover_values(
+            "layer-choice", quantity, PAPER_GROUPS, r.max(0), chosen, tolerance=tolerance
+        )
+        rows.append(table.assign(subject=subject))
+    return pd.concat(rows, ignore_index=True)
