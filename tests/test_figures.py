@@ -201,10 +201,8 @@ def test_winner_colour_and_opacity():
 
 def test_best_instruction_map_uses_the_palette(square):
     ids = ["IU1", "IC", "VR"]
-    best, margin = np.array([0, 1, 2, -1, 1]), np.full(5, 9.0)
-    figure = figures.plot_best_instruction(
-        {"subject 1": (best, margin), "group": (best, margin)}, square, ids
-    )
+    maps = dict.fromkeys(("subject 1", "group"), (np.array([0, 1, 2, -1, 1]), np.full(5, 9.0)))
+    figure = figures.plot_best_instruction(maps, square, ids, focus=False)
     pixels = by_gid(figure.axes[1], "values")[0].get_array()
     np.testing.assert_allclose(pixels[0, 0, :3], to_rgb(figures.INSTRUCTION_COLOURS["IU1"]))
     np.testing.assert_allclose(pixels[0, 2, :3], to_rgb(figures.INSTRUCTION_COLOURS["VR"]))
