@@ -1,0 +1,76 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # The ledger: what was claimed, what was found
+#
+# Every claim of the paper and every number that is public, with its source, how close a reproduction would have to come and
+# why, what this study computed, and a verdict. On simulated data there is no verdict on values, by construction: the
+# ledger then says "not tested with this data", and reports whether the method behind the claim passes its checks.
+
+# %% tags=["parameters"]
+settings_file = "workflow/config/phantom.yml"
+
+# %%
+import pandas as pd
+
+from brainalign_utils import claim_table, claims, config, figures, ledger, store, study
+
+settings = config.load_settings(settings_file)
+
+# %% [markdown]
+# ## Verdicts
+
+# %%
+tables = {"alignment": study.alignment_table(settings)}
+if settings.paths.table("recovery").is_file():
+    recovery = store.read_table(settings.paths.table("recovery"))
+else:
+    recovery = None
+verdicts = claims.evaluate(claim_table.load_claims(), tables, settings.data, recovery)
+store.write_table(settings.paths.table("ledger"), verdicts)
+claims.summary(verdicts).to_frame("claims")
+
+# %%
+numbered = verdicts[verdicts.number.notna()].fillna("")
+numbered[["number", "text", "source", "reported", "computed", "verdict", "recovered"]].style.hide(axis="index")
+
+# %% [markdown]
+# ## Every public number
+#
+# Digitised from slides or printed in the authors' notebook, each with its own tolerance.
+
+# %%
+bare = verdicts[verdicts.number.isna()].fillna("")
+bare[["text", "source", "reported", "tolerance", "computed", "verdict"]].style.hide(axis="index")
+
+# %% [markdown]
+# ## A tension inside the public material
+#
+# In the authors' notebook, the vision-only model is *above* the language states of the multimodal models in early visual
+# cortex; in figure 2 it is *below*. The two differ in layer choice, normalisation and regions. Each point below is the same
+# contrast under one combination of choices; the dots say which. If its sign depends on a choice, the claim does too.
+
+# %% tags=["figure:tension"]
+multimodal = [model for model in settings.partition.models if model in settings.models]
+contrasts, flips = ledger.tension(settings, multimodal, ["vit-h"])
+fig = figures.plot_choices(contrasts, unit="multimodal minus vision-only, early visual")
+figures.save_figure(
+    fig, contrasts, "tension", settings,
+    caption="Multimodal language models minus ViT-H in early visual cortex, under each combination of choices.",
+    alt=figures.alt_choices(contrasts),
+    command="make study",
+)  # fmt: skip
+
+# %% [markdown]
+# Which choice changes the answer? For each factor: the share of pairs of analyses, different in that choice alone, whose sign or verdict differs.
+
+# %%
+flips.round(3).style.hide(axis="index")

@@ -1,0 +1,64 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Does the method recover the truth?
+#
+# On real brains nobody knows the right answer. On the phantom we do: each voxel's tuning, signal and noise were planted. This
+# page lays estimates beside what was planted and says, check by check, whether they agree. A check that failed
+# here could not be trusted on real data; one that passes is necessary, not sufficient.
+
+# %% tags=["parameters"]
+settings_file = "workflow/config/phantom.yml"
+
+# %%
+import pandas as pd
+
+from brainalign_utils import config, figures, store, truth
+
+settings = config.load_settings(settings_file)
+model = next(m for m in ("instructblip", *settings.models) if m in settings.models)
+instructions = [row.id for row in settings.instruction_rows()]
+caption = "IC" if "IC" in instructions else instructions[-1]
+
+# %% [markdown]
+# ## The checks
+#
+# **Noise ceiling:** the planted median of each region is within the sampling error of its estimate. **Tuning:** across
+# kinds of drawn content, the profile of an area's predictions follows the profile of its planted signal. **Best instruction:** voxels tuned to
+# something are won by an instruction that asks for it, more often than other voxels are. **Layer choice:** the layer chosen on training folds scores, on test
+# pictures, within .02 of the best one.
+
+# %%
+checks = [
+    truth.ceiling_rows(settings),
+    truth.tuning_rows(settings, model, caption),
+    truth.winner_rows(settings, model),
+    truth.layer_rows(settings, model),
+]
+table = pd.concat(checks, ignore_index=True)
+store.write_table(settings.paths.table("recovery"), table)
+
+# %% tags=["figure:recovery"]
+fig = figures.plot_recovery(table)
+figures.save_figure(
+    fig, table, "recovery", settings,
+    caption="Estimate against planted value; filled circles passed their check, open crosses failed.",
+    alt=figures.alt_recovery(table),
+    command="make study",
+)  # fmt: skip
+
+# %%
+verdict = table.groupby(["check", "subject"], sort=False).passed.agg(["sum", "size"])
+verdict.assign(passed=verdict["sum"].astype(str) + " of " + verdict["size"].astype(str))[["passed"]].unstack()
+
+# %% [markdown]
+# Points on the diagonal are recovered. Where a check fails for one subject and passes for the others, look at how many voxels and pictures stand behind it: the
+# phantom has a few hundred training pictures, not nine thousand.
