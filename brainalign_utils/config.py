@@ -165,7 +165,8 @@ class Settings(_Section):
             _known(instruction, known, "instruction", "Add new ones under extra_instructions.")
         if self.checkpoints == "phantom" and (missing := without_phantom(self.models)):
             raise ValueError(
-                f"no phantom checkpoint for {', '.join(missing)}; leave these models out, or set checkpoints: hub"
+                f"no phantom checkpoint for {', '.join(missing)}; leave these models out, "
+                "or set checkpoints: hub"
             )
         if self.data == "nsd" and self.nsd_root is None:
             raise ValueError(

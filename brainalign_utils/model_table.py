@@ -67,8 +67,8 @@ def random_init(row: Model) -> Model:
 
 
 _INSTRUCTBLIP = Model(
-    "instructblip", "InstructBLIP", "mllm", "instructblip", "Salesforce/instructblip-vicuna-7b", "instructblip",
-    7.9e9, (("vision", 39), ("qformer", 12), ("language", 32)), "{instruction}",
+    "instructblip", "InstructBLIP", "mllm", "instructblip", "Salesforce/instructblip-vicuna-7b",
+    "instructblip", 7.9e9, (("vision", 39), ("qformer", 12), ("language", 32)), "{instruction}",
     revision="19103d0c5b5263c8a7891012e08573439fb6607f",
 )  # fmt: skip
 _IDEFICS = Model(
@@ -95,8 +95,8 @@ MODELS = (
         components=(("vision", 39), ("qformer", 12), ("language", 40)),
     ),
     replace(
-        _INSTRUCTBLIP, id="instructblip-flan-t5", title="InstructBLIP Flan-T5", phantom="", n_parameters=4.0e9,
-        checkpoint="Salesforce/instructblip-flan-t5-xl", revision="main",
+        _INSTRUCTBLIP, id="instructblip-flan-t5", title="InstructBLIP Flan-T5", phantom="",
+        n_parameters=4.0e9, checkpoint="Salesforce/instructblip-flan-t5-xl", revision="main",
         components=(("vision", 39), ("qformer", 12), ("language", 24)),
     ),
     Model(
