@@ -9,6 +9,7 @@ these fails.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from .claim_table import Claim, ClaimError
@@ -181,12 +182,17 @@ def _depth_rule(claim, tables) -> Finding:
 def _tension_rule(claim, tables) -> Finding:
     if "tension" not in tables:
         raise NotTestable("No tension table.")
-    table = tables["tension"]
-    above, below = ((table.verdict == v).sum() for v in (LEFT, RIGHT))
+    table, vision = tables["tension"], claim.scope["left"][0]
+    turn = np.select([table.left == vision, table.right == vision], [1, -1], 0)
+    table, turn = table[turn != 0], turn[turn != 0]
+    if not len(table):
+        raise NotTestable(f"No contrast of {vision} with the multimodal models.")
+    above = int(((table.verdict == LEFT) & (turn > 0) | (table.verdict == RIGHT) & (turn < 0)).sum())
+    below = int(table.verdict.isin((LEFT, RIGHT)).sum()) - above
     verdict = REPRODUCED if above and below else NOT_REPRODUCED
     rest = len(table) - above - below
     note = f"Vision-only above in {above}, below in {below}, undecided in {rest} analyses."
-    e, n = table.estimate.dropna(), int(table.n_subjects.max())
+    e, n = (table.estimate * turn).dropna(), int(table.n_subjects.max())
     return Finding(e.mean(), e.min(), e.max(), n, verdict, note)
 
 

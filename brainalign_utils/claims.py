@@ -63,10 +63,9 @@ def evaluate(
     return table.astype(dict.fromkeys(numbers, float))
 
 
-def summary(ledger: pd.DataFrame) -> pd.DataFrame:
+def summary(ledger: pd.DataFrame) -> pd.Series:
     """Number of claims by verdict, every verdict listed."""
-    counts = ledger.verdict.value_counts().reindex(list(VERDICTS), fill_value=0)
-    return counts.rename_axis("verdict").reset_index(name="n_claims")
+    return ledger.verdict.value_counts().reindex(list(VERDICTS), fill_value=0).rename("n_claims")
 
 
 def _phantom_finding() -> Finding:

@@ -236,12 +236,22 @@ def test_concepts_layers_and_tension():
     assert verdict("layers-middle-and-late", alignment=table).verdict == REPRODUCED
     assert verdict("layers-middle-and-late", alignment=table.assign(depth=0.4)).verdict == DIRECTION
     assert verdict("layers-middle-and-late", alignment=table.assign(depth=0.1)).verdict == NOT_REPRODUCED
-    tension = pd.DataFrame({"estimate": [0.1, -0.1, 0.0], "n_subjects": 4,
-                            "verdict": ["left above", "right above", "undecided"]})  # fmt: skip
-    row = verdict("vision-against-mllm-early-tension", tension=tension)
+
+
+def test_tension_counts_analyses_whichever_side_the_vision_model_is_on():
+    table = pd.DataFrame(
+        {"estimate": [0.1, -0.2, 0.0], "n_subjects": 4, "verdict": ["left above", "right above", "undecided"]}
+    ).assign(left="vit-h", right="idefics")
+    row = verdict("vision-against-mllm-early-tension", tension=table)
     assert row.verdict == REPRODUCED and "above in 1, below in 1, undecided in 1" in row.note
-    row = verdict("vision-against-mllm-early-tension", tension=tension[:1])
-    assert row.verdict == NOT_REPRODUCED
+    assert (row.low, row.high) == (-0.2, 0.1)
+    row = verdict("vision-against-mllm-early-tension", tension=table[:1])
+    assert row.verdict == NOT_REPRODUCED and "above in 1, below in 0" in row.note
+    turned = table[:1].assign(left="idefics", right="vit-h")
+    row = verdict("vision-against-mllm-early-tension", tension=turned)
+    assert "above in 0, below in 1" in row.note and row.computed == -0.1
+    other = table.assign(left="clip-text")
+    assert verdict("vision-against-mllm-early-tension", tension=other).verdict == NOT_TESTED
 
 
 def test_phantom_numbers_cannot_be_read_as_a_reproduction():
@@ -264,7 +274,7 @@ def test_phantom_numbers_cannot_be_read_as_a_reproduction():
     real = claims.evaluate(CLAIMS, tables, "nsd")
     assert (real.verdict != NOT_TESTED).any()
     counts = claims.summary(real)
-    assert counts.verdict.tolist() == list(claims.VERDICTS) and counts.n_claims.sum() == len(CLAIMS)
+    assert counts.index.tolist() == list(claims.VERDICTS) and counts.sum() == len(CLAIMS)
 
 
 def test_mixed_analyses_are_refused():
