@@ -280,6 +280,7 @@ def _digests(root):
     return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+@pytest.mark.slow
 def test_same_bytes_every_time_whatever_the_number_of_processes(tmp_path):
     settings = PhantomSettings(n_sessions=1, n_voxels=100, n_shared=20, seed=1)
     trees = [make_phantom(tmp_path / str(n), settings, (2,), n_jobs=n, progress_bar=False) for n in (1, 2)]
