@@ -137,6 +137,13 @@ def test_truncated_experiment_files(tree):
     assert found[layout.roi_key(1, "floc-faces")].status == "damaged"
 
 
+def test_table_that_does_not_name_a_label(tree):
+    key = layout.ctab_keys(1, "prf-visualrois")[0]
+    replace(tree / key, b"0 Unknown\n1 V1v\n2 V1d\n3 V2v\n")
+    assert list(problems(tree)) == [key]
+    assert "holds labels 4, 5" in problems(tree)[key].detail
+
+
 def test_other_number_of_trials(tree):
     key = BETAS.format(1, 1, "hdf5")
     shape = h5py.File(tree / key)["betas"].shape

@@ -25,19 +25,29 @@ def check_file(root: Path, key: str, read, *arguments, remedy: str) -> Finding:
 def subject_files(root: Path, subject: int, numbers: dict, n_sessions: int | None, deep: bool):
     """Findings about every file of a subject that a study reads."""
     remedy = f"brainalign download --subjects {subject}"
+    whole = set()
     for key in layout.study_keys([subject], 0, stimuli=False):
         if key in (layout.EXPDESIGN, layout.STIM_INFO):
             continue
-        if not key.endswith(".ctab"):
-            yield check_file(root, key, integrity.check_volume, root / key, deep, remedy=remedy)
+        if key.endswith(".ctab"):
+            volume = Path(key).name.removesuffix(".mgz.ctab")
+            readable = layout.roi_key(subject, volume) in whole
+            yield _check_table(root, key, subject, volume, readable, remedy)
             continue
-        volume = Path(key).name.removesuffix(".mgz.ctab")
-        if any((root / place).is_file() for place in layout.ctab_keys(subject, volume)):
-            yield check_file(root, key, nsd.read_roi_labels, root, subject, volume, remedy=remedy)
-        else:
-            yield Finding("missing", key, "", remedy)
+        finding = check_file(root, key, integrity.check_volume, root / key, deep, remedy=remedy)
+        whole |= {key} if finding.status == "ok" else set()
+        yield finding
     yield from _sessions(root, subject, numbers, n_sessions, deep)
     yield from _leftovers(root / layout.betas_folder(subject), root)
+
+
+def _check_table(root, key, subject, volume, volume_is_readable, remedy) -> Finding:
+    """A colour table may lie with the subject or with fsaverage, and must name the volume's labels."""
+    if not any((root / place).is_file() for place in layout.ctab_keys(subject, volume)):
+        return Finding("missing", key, "", remedy)
+    if not volume_is_readable:
+        return Finding("ok", key)
+    return check_file(root, key, nsd.read_roi_labels, root, subject, volume, remedy=remedy)
 
 
 def _sessions(root, subject, numbers, n_sessions, deep) -> Iterator[Finding]:
