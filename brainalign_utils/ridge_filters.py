@@ -14,6 +14,7 @@ Both approximations are bounded by a tolerance that is checked when the plan is 
 
 import itertools
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -24,6 +25,9 @@ N_SAMPLES = 24
 
 MIX_COST = 4
 """Cost of mixing one product into one node, in columns of a matrix product (memory-bound)."""
+
+SMALLEST_GROUP = 32
+"""Dimensions a group should have on average; smaller ones cost more to mix than they save."""
 
 GROUP_WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0, np.inf)
 """Candidate widths of a group of eigenvalues, in octaves."""
@@ -70,7 +74,14 @@ def choose_nodes(alphas, smallest, largest, tolerance) -> AlphaNodes:
     if tolerance == 0 or len(alphas) < 4:
         return AlphaNodes(alphas, np.eye(len(alphas)))
     floor = max(smallest, 1e-3 * alphas.min())
-    sample = np.geomspace(floor, max(largest, 1.01 * floor), N_SAMPLES)
+    octaves = np.floor(np.log2(floor)), np.ceil(np.log2(max(largest, 2 * floor)))
+    return _choose_nodes(tuple(alphas), *octaves, tolerance)
+
+
+@lru_cache(maxsize=64)
+def _choose_nodes(alphas, log2_smallest, log2_largest, tolerance):
+    alphas = np.array(alphas)
+    sample = np.exp2(np.linspace(log2_smallest, log2_largest, N_SAMPLES))
     factors = np.c_[np.ones(len(alphas)), filter_factors(sample, alphas)]
     i, j = np.triu_indices(factors.shape[1])
     family = factors[:, i] * factors[:, j]  # (n_alphas, n_products)
@@ -148,7 +159,7 @@ def plan_spectrum(factors, log_eigenvalues, tolerance, like) -> SpectrumPlan:
     best, best_cost, seen = None, np.inf, set()
     for width in GROUP_WIDTHS:
         edges = _group_edges(log_eigenvalues, width)
-        if tuple(edges) in seen:
+        if tuple(edges) in seen or len(edges) > 2 + len(log_eigenvalues) / SMALLEST_GROUP:
             continue
         seen.add(tuple(edges))
         groups = [_compress(factors[:, a:b], tolerance) for a, b in itertools.pairwise(edges)]

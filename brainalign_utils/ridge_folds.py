@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from .ridge_filters import AlphaNodes, filter_factors, filtered_products, plan_spectrum
-from .ridge_gram import Grams, eigh_clamped, is_well_conditioned, rest_of, take_rows
+from .ridge_gram import Grams, eigh_clamped, is_well_conditioned, largest_eigenvalue, rest_of, take_rows
 
 
 @dataclass(frozen=True)
@@ -229,8 +229,17 @@ class DowndateFolds:
         self.smallest_pivot = 1.0
 
     def spectrum(self):
-        """Range of eigenvalues; leaving stimuli out lowers the smallest one."""
-        return 0.03 * self.basis.eigenvalues[0], self.basis.eigenvalues[-1]
+        """Bounds of the eigenvalues of all training sets.
+
+        Stimuli left out take rows from a kernel (its smallest eigenvalue does not fall) or
+        ``X_k'X_k`` from a Gram matrix (it falls by at most the largest leverage).
+        """
+        smallest, largest = self.basis.eigenvalues[[0, -1]]
+        if self.design.form == "primal" and smallest > 0:
+            rows = [take_rows(self.left, fold) / self.basis.shift(0).sqrt() for fold in self.design.folds]
+            leverage = max(largest_eigenvalue(r @ r.T) for r in rows)
+            smallest *= max(1 - leverage, 0) / 2  # the power iteration comes from below
+        return smallest, largest
 
     def is_well_conditioned(self, alpha):
         return is_well_conditioned(self.basis.eigenvalues, alpha)
