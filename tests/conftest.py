@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import time
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -10,6 +11,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
 from filelock import FileLock
+
+from brainalign_utils.dependencies import sources_needed
 
 PACKAGE = Path(__file__).parents[1] / "brainalign_utils"
 PHANTOM_SESSIONS = {1: 2, 7: 1}
@@ -30,9 +33,8 @@ def phantom_tree(request) -> Path:
     Subject 1 has two sessions (500 pictures three times: 370 shared, 130 own), subject 7 only the
     first of them.  It is kept between test runs until the phantom's source changes.
     """
-    sources = [*sorted((PACKAGE / "phantom").glob("*.py")), Path(__file__)]
-    sources = [path for path in sources if not path.name.startswith(("checkpoint", "train"))]
-    sources += [PACKAGE / name for name in ("tables.py", "design.py", "reliability.py")]
+    start = PACKAGE / "phantom/dataset.py"
+    sources = [start, *sources_needed(start), Path(__file__)]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
     folder = Path(request.config.cache.mkdir("phantom"))
     root = folder / digest
@@ -41,7 +43,7 @@ def phantom_tree(request) -> Path:
             from brainalign_utils.phantom.dataset import make_phantom
 
             for stale in folder.iterdir():
-                if stale.is_dir():
+                if stale.is_dir() and time.time() - stale.stat().st_mtime > 3600:  # another run may read it
                     shutil.rmtree(stale)
             make_phantom(
                 root, phantom_settings(), tuple(PHANTOM_SESSIONS), sessions_by_subject=PHANTOM_SESSIONS,
