@@ -16,6 +16,8 @@ from . import ridge, scoring
 from .config import EncodingSettings
 
 SPACE_COORDS = ("component", "layer", "depth", "instruction")
+MAX_MISSING = 0.1
+"""A voxel that lacks more than this share of its stimuli is not fitted."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,28 @@ def standardise(train, test):
     sd = train.std(0, dtype=np.float64)
     scale = np.where(sd > 1e-6 * np.maximum(np.abs(mean), 1e-12), 1 / np.where(sd > 0, sd, 1), 0)
     return tuple(((part - mean) * scale).astype(np.float32) for part in (train, test))
+
+
+def targets(responses: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Responses to fit and to predict: repeats averaged, z-scored by the training set.
+
+    A voxel out of view in one session lacks the stimuli shown in that session alone.  Up to
+    :data:`MAX_MISSING` of them are set to the training mean; with more the voxel is NaN throughout.
+
+    Returns
+    -------
+    Y_train, Y_test : float32 arrays of shape (n_train, n_voxels) and (n_test, n_voxels)
+    """
+    train = responses.train.values
+    repeats = np.isfinite(responses.test.values)
+    n_repeats = repeats.sum(0)
+    test = np.where(repeats, responses.test.values, 0).sum(0) / np.maximum(n_repeats, 1)
+    missing_train, missing_test = ~np.isfinite(train), n_repeats == 0
+    n_seen = np.maximum((~missing_train).sum(0), 1)
+    mean = np.where(missing_train, 0, train).sum(0, dtype=np.float64) / n_seen
+    filled = (np.where(missing_train, mean, train), np.where(missing_test, mean, test))
+    drop = np.maximum(missing_train.mean(0), missing_test.mean(0)) > MAX_MISSING
+    return tuple(np.where(drop, np.float32(np.nan), part) for part in standardise(*filled))
 
 
 def fit_brainalign(X_train, Y_train, X_test, alphas, settings: EncodingSettings) -> Fit:
@@ -121,8 +145,8 @@ def fit_encoding(
     predictions : Dataset with ``prediction`` of dims (space, test_stimulus, voxel), float16
     """
     train_ids, test_ids = responses.train_nsd_id.values, responses.test_nsd_id.values
-    target = np.nanmean(responses.test.values, axis=0)
-    Y_train, Y_test = standardise(responses.train.values, target)
+    Y_train, Y_test = targets(responses)
+    fitted = np.isfinite(Y_train[0])
     solve = SOLVERS[settings.solver]
     alphas = list(alphas)
     rows, best, held = [], {}, {}
@@ -132,7 +156,7 @@ def fit_encoding(
     ):
         X = read_space(space, np.concatenate([train_ids, test_ids]))
         X_train, X_test = standardise(X[: len(train_ids)], X[len(train_ids) :])
-        fit = solve(X_train, Y_train, X_test, alphas, settings)
+        fit = _everywhere(fitted, solve(X_train, Y_train[:, fitted], X_test, alphas, settings))
         rows.append(
             {
                 "r": scoring.correlation(Y_test, fit.predictions),
@@ -186,6 +210,16 @@ def shuffled_scores(
         )
         results.append(scores.r.values[0])
     return xr.Dataset({"r": (("shuffle", "voxel"), np.stack(results))}, coords=_voxel_coords(responses))
+
+
+def _everywhere(fitted, fit: Fit) -> Fit:
+    """Put a fit of some voxels among all of them; the others are NaN."""
+    arrays = []
+    for values in (fit.predictions, fit.best_alphas, fit.cv_scores):
+        full = np.full((*values.shape[:-1], len(fitted)), np.nan, np.float32)
+        full[..., fitted] = values
+        arrays.append(full)
+    return Fit(*arrays)
 
 
 def _is_best_of_a_group(best, groups, space, index, cv_scores):

@@ -132,7 +132,7 @@ def concept_table(settings: Settings, models, objects: pd.DataFrame, rois, setti
     tables = []
     for subject in settings.subjects:
         responses = study.open_responses(settings, subject)
-        target = responses.test.mean("repeat").values
+        target = encoding.targets(responses)[1]
         groups = concepts.concept_groups(objects, responses.test_nsd_id.values, setting)
         weights = scoring.roi_weights(
             responses.roi_mask.sel(roi=list(rois)).values,
@@ -175,7 +175,7 @@ def cross_subject_ceiling(settings: Settings, subject: int, progress_bar: bool =
     tests = {}
     for other in settings.subjects:
         responses = study.open_responses(settings, other)
-        tests[other] = (responses.test_nsd_id.values, responses.test.mean("repeat").values)
+        tests[other] = (responses.test_nsd_id.values, encoding.targets(responses)[1])
     _, shared = cross_subject.shared_responses(tests)
     alphas = settings.alphas()
     solve = encoding.SOLVERS[settings.encoding.solver]

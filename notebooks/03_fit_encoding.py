@@ -61,7 +61,7 @@ store.write_dataset(paths.predictions(subject, model), predictions)
 samples = intervals.region_samples(
     predictions,
     scores.isel(space=scores.component.values == main),
-    responses.test.mean("repeat").values,
+    encoding.targets(responses)[1],
     list(masks),
     settings.stats.min_ceiling,
     settings.stats.n_bootstraps,
