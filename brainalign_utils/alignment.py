@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from .scoring import normalised_alignment, roi_means
+from .scoring import normalised_alignment, roi_means, roi_summary
 
 LAYER_CHOICES = ("best", "best-voxel", "mean", "last")
 """``best``: the layer with the highest mean ``cv_score`` over the region's voxels, so chosen on training
@@ -156,13 +156,27 @@ def alignment_table(
     head = labels | {"convention": "default", "metric": _metric(ceiling), "layer_choice": layer_choice}
     masks, tables = scores.roi_mask.values.astype(bool), []
     for key, spaces in space_table(scores).groupby(SPACE, sort=False):
-        tags = head | dict(zip(SPACE, key, strict=True))
-        rows, cv = spaces.index, scores.cv_score.values[spaces.index]
-        for roi, mask in zip(scores.roi.values, masks, strict=True):
-            chosen, index = choose_layer(values[rows], cv, spaces.depth.to_numpy(), mask, layer_choice)
-            layer, depth = (np.nan, np.nan) if index is None else spaces.iloc[index][["layer", "depth"]]
-            tables.append(roi_means(chosen, mask[None], [roi], **tags, layer=layer, depth=depth))
+        tags = head | dict(zip(SPACE, key, strict=True)) | {"roi": scores.roi.values}
+        part = values[spaces.index], scores.cv_score.values[spaces.index]
+        if layer_choice == "best":
+            columns = _best_of_each_region(*part, masks, spaces)
+        else:
+            chosen, index = choose_layer(*part, spaces.depth.to_numpy(), None, layer_choice)
+            where = (np.nan, np.nan) if index is None else spaces[["layer", "depth"]].to_numpy()[index]
+            columns = dict(zip(("layer", "depth"), where, strict=True)) | roi_summary(chosen, masks)
+        tables.append(pd.DataFrame(tags | columns))
     return _ordered(pd.concat(tables, ignore_index=True))
+
+
+def _best_of_each_region(values, cv_score, masks, spaces) -> dict:
+    """Summary of each region at its own best layer; a region without any ``cv_score`` has none."""
+    cv = roi_summary(cv_score, masks)["mean"]
+    known, regions = np.isfinite(cv).any(0), np.arange(len(masks))
+    best = np.where(np.isfinite(cv), cv, -np.inf).argmax(0)
+    columns = {c: np.where(known, spaces[c].to_numpy(float)[best], np.nan) for c in ("layer", "depth")}
+    chosen = np.where(known[:, None], values[best], np.nan)  # (n_rois, n_voxels)
+    summary = roi_summary(chosen, masks)
+    return columns | {name: column[regions, regions] for name, column in summary.items()}
 
 
 def layer_table(scores: xr.Dataset, ceiling=None, min_ceiling: float = 0.05, kind="variance", **labels):
@@ -170,12 +184,12 @@ def layer_table(scores: xr.Dataset, ceiling=None, min_ceiling: float = 0.05, kin
     r = scores.r.values
     values = r if ceiling is None else normalised_alignment(r, ceiling, min_ceiling, kind)
     head = labels | {"convention": "default", "metric": _metric(ceiling), "layer_choice": "each"}
-    masks, rois = scores.roi_mask.values.astype(bool), scores.roi.values
-    tables = [
-        roi_means(values[i], masks, rois, **head, **space)
-        for i, space in enumerate(space_table(scores).to_dict("records"))
-    ]
-    return _ordered(pd.concat(tables, ignore_index=True))
+    summary = roi_summary(values, scores.roi_mask.values)
+    spaces = space_table(scores)
+    rows = spaces.loc[spaces.index.repeat(scores.sizes["roi"])].reset_index(drop=True)
+    columns = {name: column.ravel() for name, column in summary.items()}
+    rows = rows.assign(**head, roi=np.tile(scores.roi.values, len(spaces)), **columns)
+    return _ordered(rows[[*head, *(c for c in rows if c not in head)]])
 
 
 def authors_table(

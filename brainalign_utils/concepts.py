@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .scoring import correlation_from_moments, restrict_weights, target_moments, zscore
+from .resampling import correlation_from_moments, target_moments
+from .scoring import restrict_weights, zscore
 from .stats import fdr
 
 SUPERCATEGORIES = (

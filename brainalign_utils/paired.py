@@ -16,7 +16,8 @@ import scipy.stats
 import xarray as xr
 from tqdm.auto import tqdm
 
-from .scoring import correlation, correlation_from_moments, restrict_weights, target_moments, zscore
+from .resampling import correlation_from_moments, target_moments
+from .scoring import correlation, restrict_weights, zscore
 from .stats import StatsError, fdr, permutation_p
 
 

@@ -32,7 +32,7 @@ def correlation(y_true, y_pred) -> np.ndarray:
     ScoringError
         If the shapes differ or there are fewer than two stimuli.
     """
-    y_true, y_pred = _pair(y_true, y_pred)
+    y_true, y_pred = paired_arrays(y_true, y_pred)
     a, b = y_true - y_true.mean(0), y_pred - y_pred.mean(0)
     with np.errstate(invalid="ignore", divide="ignore"):
         r = (a * b).sum(0) / np.sqrt((a**2).sum(0) * (b**2).sum(0))
@@ -56,62 +56,11 @@ def r2(y_true, y_pred) -> np.ndarray:
     ScoringError
         If the shapes differ or there are fewer than two stimuli.
     """
-    y_true, y_pred = _pair(y_true, y_pred)
+    y_true, y_pred = paired_arrays(y_true, y_pred)
     error = ((y_true - y_pred) ** 2).sum(0)
     with np.errstate(invalid="ignore", divide="ignore"):
         score = 1.0 - error / ((y_true - y_true.mean(0)) ** 2).sum(0)
     return np.where(_varies(y_true), score, np.nan)
-
-
-def weighted_correlation(weights, y_true, y_pred, dtype=np.float32) -> np.ndarray:
-    """Correlation over weighted stimuli: bootstrap samples, groups of images, all in a few GEMMs.
-
-    Parameters
-    ----------
-    weights : array of shape (n_samples, n_stimuli)
-        Not negative; a count of how often a stimulus is in the sample, or a bool mask.
-    y_true, y_pred : arrays of shape (n_stimuli, n_voxels)
-    dtype : float dtype
-        Of the computation.  Both sides are z-scored first, so float32 is good to about 1e-5.
-
-    Returns
-    -------
-    r : array of shape (n_samples, n_voxels), ``dtype``
-        Rows of ones give :func:`correlation`.
-    """
-    y, p = (zscore(side).astype(dtype) for side in _pair(y_true, y_pred))
-    return correlation_from_moments(target_moments(weights, y), y, p)
-
-
-def target_moments(weights, z_true):
-    """Weighted mean and variance of the responses, shared by all models that are scored on them.
-
-    Parameters
-    ----------
-    weights : array of shape (n_samples, n_stimuli)
-    z_true : array of shape (n_stimuli, n_voxels), z-scored
-
-    Returns
-    -------
-    weights, mean, variance : arrays of shape (n_samples, n_stimuli) and twice (n_samples, n_voxels)
-        Weights sum to 1.
-    """
-    weights = np.asarray(weights, z_true.dtype)
-    weights = weights / weights.sum(1, keepdims=True)
-    mean = weights @ z_true
-    return weights, mean, weights @ z_true**2 - mean**2
-
-
-def correlation_from_moments(moments, z_true, z_pred) -> np.ndarray:
-    """Second half of :func:`weighted_correlation`: three GEMMs a model."""
-    weights, mean_true, variance_true = moments
-    mean = weights @ z_pred
-    variance = weights @ z_pred**2 - mean**2
-    covariance = weights @ (z_true * z_pred) - mean_true * mean
-    tiny = 64 * np.finfo(z_pred.dtype).eps
-    with np.errstate(invalid="ignore", divide="ignore"):
-        r = covariance / np.sqrt(variance_true * variance)
-    return np.where((variance > tiny) & (variance_true > tiny), r, np.nan).clip(-1, 1)
 
 
 def zscore(values) -> np.ndarray:
@@ -219,21 +168,37 @@ def roi_means(values, roi_mask, rois, **labels) -> pd.DataFrame:
             f"roi_mask has shape {roi_mask.shape}; expected ({len(rois)}, {values.size}) for "
             f"{len(rois)} rois and {values.size} voxels"
         )
-    return pd.DataFrame(
-        [{**labels, "roi": roi, **_mean_row(values[m])} for roi, m in zip(rois, roi_mask, strict=True)]
-    )
+    return pd.DataFrame({**labels, "roi": rois, **roi_summary(values, roi_mask)})
 
 
-def _mean_row(values) -> dict:
-    kept = values[np.isfinite(values)]
-    n, n_kept = values.size, kept.size
+def roi_summary(values, roi_mask) -> dict[str, np.ndarray]:
+    """Columns of :func:`roi_means` for any number of maps at once.
+
+    Parameters
+    ----------
+    values : array of shape (..., n_voxels)
+    roi_mask : bool array of shape (n_rois, n_voxels)
+
+    Returns
+    -------
+    summary : dict of arrays of shape (..., n_rois)
+    """
+    values, member = np.asarray(values, np.float64), np.asarray(roi_mask, bool).T.astype(np.float64)
+    known = np.isfinite(values)
+    filled, n_kept = np.where(known, values, 0), known @ member
+    n_voxels = np.broadcast_to(member.sum(0).astype(int), n_kept.shape)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = filled @ member / n_kept
+        variance = np.maximum(filled**2 @ member / n_kept - mean**2, 0) * n_kept / (n_kept - 1)
+        sem = np.sqrt(variance / n_kept)
+        share = (n_voxels - n_kept) / n_voxels
     return {
-        "n_voxels": n,
-        "n_dropped": n - n_kept,
-        "share_dropped": (n - n_kept) / n if n else np.nan,
-        "mean": kept.mean() if n_kept else np.nan,
-        "sem": kept.std(ddof=1) / np.sqrt(n_kept) if n_kept > 1 else np.nan,
-        "absent": n == 0,
+        "n_voxels": n_voxels,
+        "n_dropped": n_voxels - n_kept.astype(int),
+        "share_dropped": np.where(n_voxels > 0, share, np.nan),
+        "mean": np.where(n_kept > 0, mean, np.nan),
+        "sem": np.where(n_kept > 1, sem, np.nan),
+        "absent": n_voxels == 0,
     }
 
 
@@ -287,7 +252,8 @@ def _varies(values) -> np.ndarray:
     return np.ptp(values, axis=0) > 0 if len(values) else np.zeros(values.shape[1:], bool)
 
 
-def _pair(y_true, y_pred):
+def paired_arrays(y_true, y_pred) -> tuple[np.ndarray, np.ndarray]:
+    """Both sides as float64 arrays of shape (n_stimuli, n_voxels), refused where they do not match."""
     y_true, y_pred = np.asarray(y_true, np.float64), np.asarray(y_pred, np.float64)
     if y_true.shape != y_pred.shape or y_true.ndim != 2:
         raise ScoringError(

@@ -6,7 +6,8 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from .scoring import correlation_from_moments, target_moments, zscore
+from .resampling import correlation_from_moments, target_moments
+from .scoring import zscore
 
 UNDEFINED = -1
 

@@ -17,7 +17,7 @@ MAX_LINES = 360
 LEVEL_0 = {"tables", "config", "model_table", "claim_table"}
 LEVEL_1 = {
     "alignment", "claim_rules", "claims", "concepts", "cross_subject", "design", "intervals", "multiverse",
-    "paired", "partition", "recovery", "reliability", "scoring", "similarity", "stats",
+    "paired", "partition", "recovery", "reliability", "resampling", "scoring", "similarity", "stats",
 }  # fmt: skip
 """Arrays and tables in, arrays and tables out.  Everything else is level 2."""
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from himalaya.scoring import correlation_score, r2_score
 
-from brainalign_utils import scoring
+from brainalign_utils import resampling, scoring
 
 N_STIMULI, N_VOXELS, N_ROIS = 31, 17, 3
 
@@ -48,9 +48,10 @@ def test_weighted_correlation_is_correlation_of_the_resampled_images(pair):
     sample = rng.integers(0, N_STIMULI, (5, N_STIMULI))
     counts = np.stack([np.bincount(s, minlength=N_STIMULI) for s in sample])
     expected = [scoring.correlation(y[s], p[s]) for s in sample]
-    np.testing.assert_allclose(scoring.weighted_correlation(counts, y, p), expected, atol=2e-5)
+    np.testing.assert_allclose(resampling.weighted_correlation(counts, y, p), expected, atol=2e-5)
     np.testing.assert_allclose(
-        scoring.weighted_correlation(np.ones((1, N_STIMULI)), y, p, np.float64)[0], scoring.correlation(y, p)
+        resampling.weighted_correlation(np.ones((1, N_STIMULI)), y, p, np.float64)[0],
+        scoring.correlation(y, p),
     )
 
 
@@ -58,7 +59,7 @@ def test_weighted_correlation_of_a_constant_group_is_undefined(pair):
     y, p = (a.copy() for a in pair)
     y[:9, 3] = y[0, 3]
     group = np.arange(N_STIMULI)[None] < 9
-    r = scoring.weighted_correlation(group, y, p)
+    r = resampling.weighted_correlation(group, y, p)
     assert np.isnan(r[0, 3]) and np.isfinite(np.delete(r[0], 3)).all()
 
 
@@ -115,7 +116,11 @@ def test_roi_weights_give_the_same_means(with_ceiling):
 def test_inputs_are_not_changed(pair):
     y, p = pair
     before = y.copy(), p.copy()
-    scoring.correlation(y, p), scoring.r2(y, p), scoring.weighted_correlation(np.ones((2, N_STIMULI)), y, p)
+    (
+        scoring.correlation(y, p),
+        scoring.r2(y, p),
+        resampling.weighted_correlation(np.ones((2, N_STIMULI)), y, p),
+    )
     np.testing.assert_array_equal(y, before[0])
     np.testing.assert_array_equal(p, before[1])
 
