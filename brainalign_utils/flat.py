@@ -198,15 +198,24 @@ def flatmap(
 
 def draw_outlines(ax, cortex: Cortex, outlines: dict, labels: bool = True, colour="black", fontsize=8):
     """Contours of areas and their titles; arguments as in :func:`flatmap`.  Returns the texts."""
-    placed, texts = [], []
+    spots = []
     for title, vertices in outlines.items():
-        area = cortex.image(np.asarray(vertices, bool), outside=False)
-        if not area.any():
-            continue
-        _outline(ax, title, area, cortex.pixels_per_vertex, colour)
-        if labels:
-            texts += [_label(ax, title, spot, placed, fontsize) for spot in _label_spots(cortex, area)]
+        area = _without_crumbs(cortex.image(np.asarray(vertices, bool), outside=False), cortex)
+        if area.any():
+            _outline(ax, title, area, cortex.pixels_per_vertex, colour)
+            spots += [(depth, title, x, y) for depth, x, y in _label_spots(cortex, area)]
+    placed, texts = [], []
+    for _, title, x, y in sorted(spots) if labels else []:  # the smallest areas have the least room
+        texts.append(_label(ax, title, x, y, placed, fontsize))
     return texts
+
+
+def _without_crumbs(area, cortex, n_vertices=3):
+    """Drop pieces of fewer than three vertices, unless the area has nothing larger."""
+    pieces, n_pieces = ndimage.label(area)
+    sizes = ndimage.sum_labels(area, pieces, range(1, n_pieces + 1))
+    large = 1 + np.flatnonzero(sizes >= n_vertices * cortex.pixels_per_vertex**2)
+    return np.isin(pieces, large) if len(large) else area
 
 
 def _outline(ax, title, area, spacing, colour):
@@ -215,31 +224,38 @@ def _outline(ax, title, area, spacing, colour):
     rows, columns = (_span(area.any(axis), margin, area.shape[1 - axis]) for axis in (1, 0))
     soft = ndimage.gaussian_filter(area[rows, columns].astype(float), 0.5 * spacing)
     y, x = np.arange(rows.start, rows.stop), np.arange(columns.start, columns.stop)
-    contour = ax.contour(x, y, soft, [min(0.5, 0.6 * soft.max())], colors=colour, linewidths=1.1)
-    contour.set(gid=f"outline {title}", path_effects=[withStroke(linewidth=2.4, foreground="white")])
+    contour = ax.contour(x, y, soft, [min(0.5, 0.6 * soft.max())], colors=colour, linewidths=0.9)
+    contour.set(gid=f"outline {title}", path_effects=[withStroke(linewidth=1.9, foreground="white")])
 
 
 def _label_spots(cortex, area):
-    """The innermost pixel (x, y) of the area in each hemisphere."""
+    """The innermost pixel of the area in each hemisphere, as (distance to the border, x, y)."""
     left = cortex.vertex_of_pixel < cortex.n_left
     for side in (left, ~left):
         part = area & side
         if part.any():
             depth = ndimage.distance_transform_edt(np.pad(part, 1))[1:-1, 1:-1]
             row, column = np.unravel_index(depth.argmax(), depth.shape)
-            yield column, row
+            yield depth.max(), column, row
 
 
-def _label(ax, title, spot, placed, fontsize):
-    """Write a title at a spot, or below or above it where another title stands."""
-    x, y = spot
-    step = 0.045 * abs(np.subtract(*ax.get_ylim()))
-    reach = 0.06 * abs(np.subtract(*ax.get_xlim()))
-    for shift in (0, 1, -1, 2, -2, 3, -3):
-        if all(abs(x - px) > reach or abs(y + shift * step - py) >= step for px, py in placed):
-            y += shift * step
+def _label(ax, title, x, y, placed, fontsize):
+    """Write a title at (x, y), or at the nearest place where no other title stands, with a line to (x, y).
+
+    ``placed`` holds (x, y, half width) of earlier titles and gains this one.  Letters are taken to be as
+    large as in a panel of half a page.
+    """
+    width = abs(np.subtract(*ax.get_xlim()))
+    half, line = 0.012 * width * len(title), 0.042 * width
+    moves = [(dx * half, dy * line / 2) for dx in (0, -0.5, 0.5, -1, 1, -2, 2) for dy in range(-6, 7)]
+    for dx, dy in sorted(moves, key=lambda move: np.hypot(*move)):
+        at = (x + dx, y + dy)
+        if all(abs(at[0] - px) > half + p_half or abs(at[1] - py) >= line for px, py, p_half in placed):
             break
-    placed.append((x, y))
+    placed.append((*at, half))
+    if np.hypot(dx, dy) > 1.2 * line:
+        halo = [withStroke(linewidth=2, foreground="white")]
+        ax.plot([x, at[0]], [y, at[1]], color="black", lw=0.8, gid="leader", path_effects=halo)
     halo = [withStroke(linewidth=2, foreground="white")]
     style = {"ha": "center", "va": "center", "fontsize": fontsize, "path_effects": halo, "weight": "bold"}
-    return ax.text(x, y, title, **style)
+    return ax.text(*at, title, zorder=5, **style)

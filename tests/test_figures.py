@@ -228,6 +228,16 @@ def test_maps_focus_on_data(square):
         assert (by_gid(ax, "values")[0].get_array().shape[1] < 80) is expectation
 
 
+def test_each_panel_may_have_its_own_outlines(square):
+    wide = Cortex("wide", np.kron(square.vertex_of_pixel, np.ones((20, 20), np.int32)), square.curvature, 2)
+    areas = {"a": {"V1": np.arange(5) == 0}, "b": {"V2": np.arange(5) == 3}}
+    maps = dict.fromkeys(areas, np.arange(5.0))
+    own = figures.plot_maps(maps, wide, "x", outlines=areas)
+    shared = figures.plot_maps(maps, wide, "x", outlines=areas["a"])
+    outlined = [[c.get_gid() for ax in f.axes[:2] for c in ax.collections] for f in (own, shared)]
+    assert outlined == [["outline V1", "outline V2"], ["outline V1", "outline V1"]]
+
+
 def test_roi_locations_name_areas_and_skip_empty_ones(square):
     areas = {"V1": np.array([1, 1, 0, 0, 0], bool), "FBA-1": np.zeros(5, bool)}
     figure = figures.plot_roi_locations({"subject 2": areas}, square)

@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from brainalign_utils import surface
@@ -185,11 +187,29 @@ def test_outlines_surround_their_area(cortex, meshes):
 
 def test_labels_do_not_lie_on_each_other(cortex, meshes):
     points = np.concatenate([meshes.points["inflated", h] for h in surface.HEMISPHERES])
-    near = {f"area {k}": np.linalg.norm(points - points[500], axis=1) < 9 + k for k in range(3)}
-    ax = Figure().subplots()
-    flatmap(ax, cortex, np.full(cortex.n_vertices, np.nan), outlines=near)
-    rows = sorted(text.get_position()[1] for text in ax.texts)
-    assert np.all(np.diff(rows) > 3)
+    near = {f"area {k}": np.linalg.norm(points - points[500], axis=1) < 9 + k for k in range(4)}
+    part = cortex.crop(near["area 3"], margin=30)
+    height, width = part.vertex_of_pixel.shape
+    figure = Figure(figsize=(3.2, 3.2 * height / width))  # a panel of half a page
+    ax = figure.add_axes((0, 0, 1, 1))
+    flatmap(ax, part, np.full(cortex.n_vertices, np.nan), outlines=near)
+    FigureCanvasAgg(figure).draw()
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert len(boxes) == 4
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+
+
+def test_crumbs_are_not_outlined(cortex, meshes):
+    points = np.concatenate([meshes.points["inflated", h] for h in surface.HEMISPHERES])
+    area = np.linalg.norm(points - points[500], axis=1) < 15
+    crumb = area.copy()
+    crumb[5000] = True
+    paths = []
+    for vertices in (area, crumb):
+        ax = Figure().subplots()
+        flatmap(ax, cortex, np.full(cortex.n_vertices, np.nan), outlines={"EBA": vertices})
+        paths.append(ax.collections[0].get_paths()[0].vertices)
+    np.testing.assert_array_equal(*paths)
 
 
 def test_viewer_is_self_contained(tmp_path, meshes):

@@ -22,11 +22,9 @@ from .ceilings import plot_ceiling_scatter, plot_ceilings
 from .concepts import plot_concepts, plot_instructions
 from .layers import plot_layers
 from .maps import (
-    plot_agreement,
     plot_best_instruction,
     plot_maps,
     plot_roi_locations,
-    plot_winner_shares,
     winner_rgba,
 )
 from .models import plot_ablations, plot_models
@@ -36,6 +34,7 @@ from .saving import SavedFigure, save_figure
 from .scenes import plot_scenes
 from .style import ALL, INSTRUCTION_COLOURS, book_style, instruction_colours, new_figure
 from .venn import draw_venn2, draw_venn3, plot_venns
+from .winners import plot_agreement, plot_winner_shares
 
 __all__ = [
     "ALL",

@@ -1,6 +1,4 @@
-"""Flat maps: best instruction, best layer, a measure, the regions; and what stands behind a winner."""
-
-import textwrap
+"""Flat maps: best instruction, best layer or another measure, and where the regions lie."""
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
@@ -9,23 +7,21 @@ from matplotlib.legend_handler import HandlerTuple
 from matplotlib.patches import Patch
 
 from ..flat import draw_outlines, flatmap
-from ..tables import INSTRUCTION_BY_ID
 from . import marks
 from .style import (
-    MUTED,
     WIDTH,
     in_level_order,
-    ink_on,
     instruction_colours,
-    model_title,
     new_figure,
-    require,
-    roi_title,
     styled,
 )
+from .winners import instruction_label
 
 _ALPHAS = (0.3, 0.65, 1.0)
-_ROI_COLOURS = ("#137efa", "#e8590c", "#0b7a67", "#b5179e", "#8a6d00", "#5f3dc4", "#c92a2a", "#2b8a3e")
+_ROI_COLOURS = (
+    *("#137efa", "#e8590c", "#0b7a67", "#b5179e", "#8a6d00", "#5f3dc4", "#c92a2a"),
+    *("#2b8a3e", "#e64980", "#0c8599", "#a9771a", "#495057", "#6741d9", "#d9480f"),
+)
 
 
 def _map_axes(figure, titles, cortex, n_columns, extra=0.0):
@@ -40,6 +36,12 @@ def _map_axes(figure, titles, cortex, n_columns, extra=0.0):
     for ax, title in zip(axes, titles, strict=True):
         ax.set_title(title, loc="left")
     return figure, axes
+
+
+def _outlines_of(outlines, title):
+    """Outlines of one panel: the same for all, or those under its title."""
+    nested = any(isinstance(value, dict) for value in (outlines or {}).values())
+    return outlines.get(title) if nested else outlines
 
 
 def focused(cortex, shown, focus=True):
@@ -102,7 +104,7 @@ def plot_best_instruction(
         Of :func:`brainalign_utils.surface.load_cortex`.
     instructions : sequence of str
         Ids.
-    outlines : dict of title -> bool array of shape (n_vertices,), or None
+    outlines : dict of area -> bool array of shape (n_vertices,), or dict of title -> such a dict, or None
     full_margin : float
         Margin from which on a colour is opaque.
     n_columns : int
@@ -118,9 +120,9 @@ def plot_best_instruction(
     cortex = focused(cortex, [best >= 0 for best, _ in maps.values()], focus)
     figure, axes = _map_axes(figure, list(maps), cortex, n_columns, extra=1.5)
     colours = instruction_colours(instructions)
-    for ax, (best, margin) in zip(axes, maps.values(), strict=True):
+    for ax, (title, (best, margin)) in zip(axes, maps.items(), strict=True):
         rgba = winner_rgba(best, margin, list(colours.values()), full_margin)
-        flatmap(ax, cortex, rgba, outlines=outlines, labels=ax is axes[0])
+        flatmap(ax, cortex, rgba, outlines=_outlines_of(outlines, title), labels=ax is axes[0])
     _winner_legend(figure, colours, full_margin, unit)
     return figure
 
@@ -140,86 +142,6 @@ def _winner_legend(figure, colours, full_margin, unit):
         handlelength=3,
         fontsize=8.5,
     )
-
-
-def instruction_label(instruction: str, width: int = 36) -> str:
-    """Id and the beginning of the instruction."""
-    row = INSTRUCTION_BY_ID.get(instruction)
-    return f"{instruction}  {textwrap.shorten(row.text, width, placeholder=' ...')}" if row else instruction
-
-
-@styled
-def plot_winner_shares(table, figure=None):
-    """Share of voxels that each instruction wins, one bar a region: the distribution behind the flat maps.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Columns roi, instruction, share (fraction of the region's voxels, mean over subjects).
-
-    Returns
-    -------
-    figure : Figure
-    """
-    require(table, "roi", "instruction", "share", of="plot_winner_shares")
-    rois = list(dict.fromkeys(table.roi))
-    figure = figure or new_figure(height=1.9 + 0.36 * len(rois))
-    ax = figure.subplots()
-    colours = instruction_colours(in_level_order(table.instruction))
-    shares = table.pivot_table(index="roi", columns="instruction", values="share", sort=False, dropna=False)
-    for at, roi in enumerate(rois):
-        left = 0.0
-        for instruction, colour in colours.items():
-            share = shares.loc[roi, instruction] if roi in shares.index else np.nan
-            if not np.isfinite(share):
-                continue
-            ax.barh(at, share, left=left, color=colour, ec="white", lw=0.6, height=0.8, gid=instruction)
-            if share >= 0.07:
-                spot = (left + share / 2, at)
-                ax.annotate(instruction, spot, ha="center", va="center", color=ink_on(colour), fontsize=8)
-            left += share
-        if left == 0:
-            ax.text(0.01, at, "no voxels", va="center", color=MUTED, style="italic")
-    ax.set(yticks=range(len(rois)), yticklabels=[roi_title(r) for r in rois], xlim=(0, 1))
-    ax.set_ylim(len(rois) - 0.5, -0.5)
-    ax.set_xlabel("share of voxels")
-    marks.legend_below(figure, [Patch(fc=c, label=instruction_label(i)) for i, c in colours.items()])
-    return figure
-
-
-@styled
-def plot_agreement(table, figure=None):
-    """Agreement between models' maps of the best instruction, beside what chance gives.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Columns model_a, model_b, value (share of voxels with the same winner, mean over subjects),
-        chance (the same after shuffling voxels); each pair once or twice.
-
-    Returns
-    -------
-    figure : Figure
-    """
-    require(table, "model_a", "model_b", "value", "chance", of="plot_agreement")
-    models = list(dict.fromkeys([*table.model_a, *table.model_b]))
-    figure = figure or new_figure(height=1.6 + 0.62 * len(models))
-    ax = figure.subplots()
-    grid = {name: np.full((len(models),) * 2, np.nan) for name in ("value", "chance")}
-    for row in table.itertuples():
-        a, b = models.index(row.model_a), models.index(row.model_b)
-        for name in grid:
-            grid[name][a, b] = grid[name][b, a] = getattr(row, name)
-    titles = [model_title(m) for m in models]
-    image = marks.matrix(ax, grid["value"], titles, titles, vmin=0, vmax=1, fontsize=9)
-    ax.tick_params(axis="x", rotation=30)
-    for (i, j), chance in np.ndenumerate(grid["chance"]):
-        if np.isfinite(chance):
-            ink = ink_on(image.cmap(image.norm(grid["value"][i, j])))
-            spot = {"xytext": (0, -11), "textcoords": "offset points", "ha": "center", "va": "center"}
-            ax.annotate(f"chance {chance:.2f}", (j, i), color=ink, fontsize=8, **spot)
-    figure.colorbar(image, ax=ax, label="share of voxels with the same winner")
-    return figure
 
 
 @styled
@@ -244,7 +166,7 @@ def plot_maps(
     cortex : Cortex
     label : str
         Of the colour bar ("best layer, relative depth").
-    outlines : dict of title -> bool array of shape (n_vertices,), or None
+    outlines : dict of area -> bool array of shape (n_vertices,), or dict of title -> such a dict, or None
     cmap, vmin, vmax
         None takes the smallest and largest value of all maps.
     focus : bool
@@ -259,8 +181,9 @@ def plot_maps(
     pooled = np.concatenate([np.asarray(m, float)[np.isfinite(m)] for m in maps.values()])
     low = (pooled.min() if len(pooled) else 0.0) if vmin is None else vmin
     high = (pooled.max() if len(pooled) else 1.0) if vmax is None else vmax
-    for ax, values in zip(axes, maps.values(), strict=True):
-        flatmap(ax, cortex, values, cmap=cmap, vmin=low, vmax=high, outlines=outlines, labels=ax is axes[0])
+    for ax, (title, values) in zip(axes, maps.items(), strict=True):
+        options = {"cmap": cmap, "vmin": low, "vmax": high, "labels": ax is axes[0]}
+        flatmap(ax, cortex, values, outlines=_outlines_of(outlines, title), **options)
     scale = ScalarMappable(Normalize(low, high), cmap)
     figure.colorbar(
         scale, ax=list(axes), label=label, orientation="horizontal", shrink=0.5, aspect=30, pad=0.02
