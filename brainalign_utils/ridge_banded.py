@@ -1,6 +1,7 @@
 """Ridge on several scaled feature spaces (bands) that share Gram matrices and products with Y."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -74,7 +75,7 @@ def share(bands, bands_test, Y, folds, largest_model) -> BandedData:
     widest = sum(sorted(sizes)[-largest_model:])
     if cheaper_form(n, widest, folds) == "dual" and item * len(bands) * n * n <= SHARED_BYTES:
         kernels = torch.stack([band @ band.T for band in bands])
-    slices = tuple(slice(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True))
+    slices = tuple(slice(int(a), int(b)) for a, b in pairwise(edges))
     return BandedData(X, torch.cat(bands_test, dim=1), Y, slices, folds, grams, kernels, products)
 
 

@@ -12,9 +12,9 @@ Over a grid of alphas the factors form a Cauchy-like matrix of low numerical ran
 Both approximations are bounded by a tolerance that is checked when the plan is made.
 """
 
-import itertools
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -125,11 +125,14 @@ class SpectrumPlan:
         Scalings of the columns of ``A``, one row per product.
     mix : tensor of shape (n_nodes, total_rank)
         Coefficients of the products at every node.
+    mixes : tuple of array of shape (n_nodes, rank)
+        The same by group.
     """
 
     slices: tuple[slice, ...]
     factors: tuple[torch.Tensor, ...]
     mix: torch.Tensor
+    mixes: tuple[np.ndarray, ...]
 
     @property
     def n_products(self) -> float:
@@ -138,7 +141,7 @@ class SpectrumPlan:
         return sum(f.numel() for f in self.factors) / n_dims
 
 
-def plan_spectrum(factors, log_eigenvalues, tolerance, like) -> SpectrumPlan:
+def plan_spectrum(factors, log_eigenvalues, tolerance, like, template=None) -> SpectrumPlan:
     """Factorise filter factors within groups of neighbouring eigenvalues.
 
     Parameters
@@ -151,28 +154,52 @@ def plan_spectrum(factors, log_eigenvalues, tolerance, like) -> SpectrumPlan:
         Bound on the 2-norm over nodes of the error of any dimension.
     like : tensor
         Gives device and dtype of the plan.
+    template : SpectrumPlan or None
+        Plan of a similar spectrum; its groups and mixes serve again where twice the
+        tolerance is kept.
 
     Returns
     -------
     SpectrumPlan
     """
+    groups = None if template is None else _reuse(template, factors, 2 * tolerance)
+    edges = [] if groups is None else [*(s.start for s in template.slices), factors.shape[1]]
+    if groups is None:
+        edges, groups = _cheapest_groups(factors, log_eigenvalues, tolerance)
+    return SpectrumPlan(
+        tuple(slice(int(a), int(b)) for a, b in pairwise(edges)),
+        tuple(_like(rows, like) for _, rows in groups),
+        _like(np.concatenate([mix for mix, _ in groups], axis=1), like),
+        tuple(mix for mix, _ in groups),
+    )
+
+
+def _cheapest_groups(factors, log_eigenvalues, tolerance):
     best, best_cost, seen = None, np.inf, set()
     for width in GROUP_WIDTHS:
         edges = _group_edges(log_eigenvalues, width)
         if tuple(edges) in seen or len(edges) > 2 + len(log_eigenvalues) / SMALLEST_GROUP:
             continue
         seen.add(tuple(edges))
-        groups = [_compress(factors[:, a:b], tolerance) for a, b in itertools.pairwise(edges)]
+        groups = [_compress(factors[:, a:b], tolerance) for a, b in pairwise(edges)]
         sizes = np.diff(edges)
         cost = sum(len(f) * (n + MIX_COST * len(factors)) for (_, f), n in zip(groups, sizes, strict=True))
         if cost < best_cost:
             best, best_cost = (edges, groups), cost
-    edges, groups = best
-    return SpectrumPlan(
-        tuple(slice(int(a), int(b)) for a, b in itertools.pairwise(edges)),
-        tuple(_like(f, like) for _, f in groups),
-        _like(np.concatenate([m for m, _ in groups], axis=1), like),
-    )
+    return best
+
+
+def _reuse(template, factors, tolerance):
+    """Rows for the mixes of another plan, or None where they would miss the tolerance."""
+    if template.slices[-1].stop != factors.shape[1]:
+        return None
+    groups = []
+    for dims, mix in zip(template.slices, template.mixes, strict=True):
+        rows = mix.T @ factors[:, dims]
+        if np.square(factors[:, dims] - mix @ rows).sum(0).max() > tolerance**2:
+            return None
+        groups.append((mix, rows))
+    return groups
 
 
 def _group_edges(log_eigenvalues, width):

@@ -168,7 +168,8 @@ class SpectralFolds:
         for k, basis in enumerate(self.bases):
             self.lefts[k] = self.lefts[k] / basis.shift(alpha)
             factors = filter_factors(basis.eigenvalues, nodes.nodes)
-            self.plans.append(plan_spectrum(factors, _log2(basis, alpha), tolerance, self.lefts[k]))
+            template = self.plans[0] if self.plans else None
+            self.plans.append(plan_spectrum(factors, _log2(basis, alpha), tolerance, self.lefts[k], template))
         self.n_products = float(np.mean([plan.n_products for plan in self.plans]))
 
     def residuals(self, Y, parts, total, Z, mean, workspace, predictions=False):

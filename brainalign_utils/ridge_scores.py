@@ -39,7 +39,7 @@ def _negative_mse(held_out, residuals, weights):
 
 def _r2(held_out, residuals, weights):
     """Zero where the held-out responses do not vary, as in himalaya."""
-    variance = held_out.double().var(0, correction=0) * len(held_out)
+    variance = (held_out - held_out.mean(0)).square_().sum(0).double()
     r2 = 1 - _squared_error(residuals, weights) / variance
     return torch.where(variance > 0, r2, 0.0)
 
