@@ -75,6 +75,11 @@ def targets(responses: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
     return tuple(np.where(drop, np.float32(np.nan), part) for part in standardise(*filled))
 
 
+def without_missing(Y_train, Y_test) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels that were dropped as missing become constant, so that solvers take them and scores are NaN."""
+    return tuple(np.nan_to_num(part, nan=0.0) for part in (Y_train, Y_test))
+
+
 def fit_brainalign(X_train, Y_train, X_test, alphas, settings: EncodingSettings) -> Fit:
     """The project's solver (:mod:`brainalign_utils.ridge`)."""
     result = ridge.solve_ridge_cv(

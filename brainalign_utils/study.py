@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from . import alignment, intervals, scoring, store
+from . import alignment, encoding, intervals, scoring, store
 from .config import Settings
 from .model_table import MODEL_BY_ID
 
@@ -32,6 +32,34 @@ def feature_reader(settings: Settings, model: str) -> Callable[[pd.Series, np.nd
     return lambda space, ids: store.read_features(
         folder, space.component, space.instruction, int(space.layer), ids
     )
+
+
+def best_common_layer(settings: Settings, subject: int, model: str) -> tuple[str, int]:
+    """Component and layer with the best cross-validated score, mean over voxels and instructions."""
+    component = main_component(model)
+    scores = open_scores(settings, subject, model)
+    scores = scores.isel(space=scores.component.values == component)
+    mean = pd.Series(np.nanmean(scores.cv_score.values, axis=1)).groupby(scores.layer.values).mean()
+    return component, int(mean.idxmax())
+
+
+def instruction_features(
+    settings: Settings, subject: int, model: str, component: str, layer: int
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Standardised features of every instruction at one layer.
+
+    Returns
+    -------
+    features : dict instruction -> (train (n_train, n_features), test (n_test, n_features))
+    """
+    responses = open_responses(settings, subject)
+    n_train = responses.sizes["train_stimulus"]
+    ids = np.concatenate([responses.train_nsd_id.values, responses.test_nsd_id.values])
+    features = {}
+    for row in settings.instruction_rows():
+        X = store.read_features(settings.paths.features(model), component, row.id, layer, ids)
+        features[row.id] = encoding.standardise(X[:n_train], X[n_train:])
+    return features
 
 
 def all_scores(settings: Settings, models=None) -> Iterator[tuple[int, str, xr.Dataset]]:

@@ -1,0 +1,93 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Figure 6: what instructions share, and what each adds
+#
+# The paper reports that most explained variance is shared between captioning and the other instructions, and more so in higher than in early
+# visual areas. Reviewers asked for more than pairs: what does each instruction add that *none* of the others has?
+
+# %% tags=["parameters"]
+settings_file = "workflow/config/phantom.yml"
+
+# %%
+from brainalign_utils import config, figures, partitions
+
+settings = config.load_settings(settings_file)
+models = [model for model in settings.partition.models if model in settings.models]
+instructions = [row.id for row in settings.instruction_rows()]
+reference = "IC" if "IC" in instructions else instructions[-1]
+partner = "IU2" if "IU2" in instructions else instructions[0]
+pairs = partitions.pair_table(settings, models, ["prf-visual", "higher", "nsdgeneral"])
+unit = "share of explainable variance"
+
+# %% [markdown]
+# ## The paper's diagrams
+#
+# Captioning and food listing, in early and in higher visual areas: mean over models and subjects, as shares of the variance that can be explained.
+
+# %% tags=["figure:figure_6"]
+keys = ["roi", "instruction_a", "instruction_b"]
+mean = pairs.groupby(keys, sort=False)[["unique_a", "unique_b", "shared", "shared_fraction"]].mean().reset_index()
+venns = mean[mean.instruction_a.isin([reference, partner]) & mean.instruction_b.isin([reference, partner])]
+venns = venns[venns.roi != "nsdgeneral"].assign(panel=lambda t: t.roi)
+fig = figures.plot_venns(venns, n_columns=2, unit=unit)
+figures.save_figure(
+    fig, pairs, "figure_6", settings,
+    caption=f"Variance explained by {reference} and {partner}: alone, and shared. Negative parts are stated below.",
+    alt=figures.alt_venns(venns, unit=unit),
+    command="make study",
+)  # fmt: skip
+
+# %% [markdown]
+# ## All pairs
+
+# %% tags=["figure:pair_matrix"]
+everywhere = mean[mean.roi == "nsdgeneral"]
+fig = figures.plot_pair_matrix(everywhere, measures=("shared", "unique"), unit=unit)
+figures.save_figure(
+    fig, everywhere, "pair_matrix", settings,
+    caption="Every pair of instructions: what both explain, and what the row explains beyond the column.",
+    alt=figures.alt_pair_matrix(everywhere, unit=unit),
+    command="make study",
+)  # fmt: skip
+
+# %% [markdown]
+# ## Each instruction against all others
+#
+# A pair can share much because both instructions carry the picture's general content. Against all nine others, only what is specific
+# to an instruction remains. Values around 0, on either side, mean: nothing specific that this much data can show.
+
+# %% tags=["figure:unique_all"]
+unique = partitions.unique_table(settings, models, ["prf-visual", "faces", "places", "words"])
+fig = figures.plot_instructions(unique, unit=f"unique {unit}")
+figures.save_figure(
+    fig, unique, "unique_all", settings,
+    caption="Variance that each instruction explains and none of the others does; digits are subjects, bars their range.",
+    alt=figures.alt_instructions(unique, unit=f"unique {unit}"),
+    command="make study",
+)  # fmt: skip
+
+# %% [markdown]
+# ## Early against higher areas
+
+# %% tags=["figure:early_higher"]
+shared = partitions.early_higher_table(pairs, reference)
+fig = figures.plot_early_higher(shared)
+figures.save_figure(
+    fig, shared, "early_higher", settings,
+    caption=f"Share of the jointly explained variance that {reference} and another instruction have in common.",
+    alt=figures.alt_early_higher(shared),
+    command="make study",
+)  # fmt: skip
+
+# %% [markdown]
+# A line that rises from early to higher areas is what the paper describes. The fraction is a ratio of noisy parts: where little is
+# explained at all, it is wild, and where the sum of the parts is not positive it is left out.
