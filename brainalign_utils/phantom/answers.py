@@ -14,7 +14,8 @@ _NUMBERS = ("no", "one", "two", "three", "four")
 _PLURALS = {"man": "men", "woman": "women", "person": "people", "sheep": "sheep"}
 _PLACE_PHRASES = {
     "kitchen": "in a kitchen", "living room": "in a living room", "office": "in an office",
-    "bedroom": "in a bedroom", "field": "in a green field", "beach": "on a beach", "street": "on a city street",
+    "bedroom": "in a bedroom", "field": "in a green field", "beach": "on a beach",
+    "street": "on a city street",
     "forest": "in a forest", "snow": "in the snow",
 }  # fmt: skip
 _BACKGROUNDS = {
@@ -23,7 +24,8 @@ _BACKGROUNDS = {
     "forest": "trees", "snow": "snowy mountains",
 }  # fmt: skip
 _NATURAL_AREAS = {
-    "field": "the green field and the hills", "beach": "the sand and the sea", "forest": "the trees of the forest",
+    "field": "the green field and the hills", "beach": "the sand and the sea",
+    "forest": "the trees of the forest",
     "snow": "the snow and the mountains",
 }  # fmt: skip
 
@@ -151,11 +153,12 @@ def answers(scene: Scene) -> dict[str, str]:
     where = "an indoor" if scene.indoor else "an outdoor"
     noun = {"snow": "snow landscape", "street": "city street"}.get(place, place)
     area = _NATURAL_AREAS.get(place)
+    front, back = listed(_foreground(scene)), _BACKGROUNDS[place]
     return {
         "IC": captions(scene)[0],
         "VQ1": listed(_things(scene)),
         "VQ2": _people_answer(scene),
-        "VQ3": f"the foreground shows {listed(_foreground(scene))}, the background shows {_BACKGROUNDS[place]}",
+        "VQ3": f"the foreground shows {front}, the background shows {back}",
         "VR": _relation_answer(scene),
         "CR": f"{where} environment, {a(noun)}"
         if place != "snow"
@@ -200,9 +203,10 @@ def vocabulary() -> list[str]:
     plurals = [counted(noun, 2) for noun in nouns]
     places = [*_PLACE_PHRASES.values(), *_BACKGROUNDS.values(), *_NATURAL_AREAS.values(), *INDOOR, *OUTDOOR]
     templates = (
-        "a picture of, there is are, a drawing with a sign, an indoor outdoor environment, the foreground shows "
-        "the background shows, snow landscape, yes there are no people, no food items visible, no interaction "
-        "or animals here, the most dominant color is, one two three animals in the image, holding riding sitting "
+        "a picture of, there is are, a drawing with a sign, an indoor outdoor environment, the foreground "
+        "shows the background shows, snow landscape, yes there are no people, no food items visible, no "
+        "interaction or animals here, the most dominant color is, one two three animals in the image, "
+        "holding riding sitting "
         "on, no area shows show a natural outdoor scene, man in and"
     )
     return [*nouns, *plurals, *places, *COLOURS, *CLOTHES, templates]

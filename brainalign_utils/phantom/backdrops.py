@@ -175,8 +175,8 @@ def _snow(pen, sky, ground, horizon, shift):
     for k in range(3):
         x, top = 0.1 + 0.4 * k - 0.15 * shift, (0.82, 0.9, 0.76)[k]
         pen.poly(((x - 0.3, horizon), (x, top), (x + 0.3, horizon)), (108, 116, 140))
-        pen.poly(((x - 0.1, horizon + (top - horizon) * 0.66), (x, top), (x + 0.1, horizon + (top - horizon) * 0.66)),
-                 (248, 250, 255))  # fmt: skip
+        cap = horizon + (top - horizon) * 0.66
+        pen.poly(((x - 0.1, cap), (x, top), (x + 0.1, cap)), (248, 250, 255))
     for k in range(4):
         x, y = (0.1 + 0.29 * k + 0.3 * shift) % 1.1, horizon - 0.02
         for step in range(3):

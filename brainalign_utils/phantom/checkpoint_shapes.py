@@ -39,7 +39,8 @@ from .answers import vocabulary
 from .training_data import IMAGE_SIZE, PATCH_SIZE
 
 WIDTH, N_HEADS, MLP = 96, 4, 192
-N_QUERIES = 16
+N_QUERIES = {"instructblip": 8, "blip2": 8, "idefics": 16, "mplug-owl": 16}
+"""Vectors that carry a picture to the language model."""
 IMAGE_TOKEN = "<image>"
 SPECIAL = (
     "<pad>", "<unk>", "<s>", "</s>", IMAGE_TOKEN, "<fake_token_around_image>", "<end_of_utterance>",
@@ -51,16 +52,18 @@ NAMES = ("vit", "instructblip", "idefics", "mplug-owl", "blip2", "clip")
 
 _PROMPTS = (model_table.MPLUG_OWL_PROMPT, model_table.IDEFICS_PROMPT, model_table.BLIP2_PROMPT)
 _PARAPHRASE = """
-and any are be briefly by can color colour colours count describe detail dominant environment food give how if image
-in is it kind list look main many me name of on or people person photo photograph picture place please say scene see
+and any are be briefly by can color colour colours count describe detail dominant environment food give how if
+image in is it kind list look main many me name of on or people person photo photograph picture place please
+say scene see
 shown shows some tell text that the there this to type visible want we what where which who will with you your
-animal animals background foreground happening hold indoors interaction item items object objects outdoors sentence
+animal animals background foreground happening hold indoors interaction item items object objects outdoors
+sentence
 short task
 """
 
 
 def words() -> list[str]:
-    """The vocabulary: specials, then all words of answers, captions, instructions, prompts and paraphrases."""
+    """The vocabulary: specials, then all words of answers, captions, instructions, prompts, paraphrases."""
     texts = [*vocabulary(), *(row.text for row in INSTRUCTIONS), *_PROMPTS, _PARAPHRASE]
     text = re.sub(r"<\w+>|\{\w+\}", " ", " ".join(texts)).lower()
     return [*SPECIAL, *sorted(set(re.findall(r"\w+|[^\w\s]", text)) | set(".,?!':"))]
@@ -116,8 +119,8 @@ def _qformer(**more) -> dict:
 def _instructblip():
     return InstructBlipForConditionalGeneration(
         InstructBlipConfig(
-            vision_config=_vision(), text_config=_llama(), num_query_tokens=N_QUERIES, image_token_index=IMAGE,
-            qformer_config=_qformer(vocab_size=len(words()), pad_token_id=PAD),
+            vision_config=_vision(), text_config=_llama(), num_query_tokens=N_QUERIES["instructblip"],
+            image_token_index=IMAGE, qformer_config=_qformer(vocab_size=len(words()), pad_token_id=PAD),
         )
     )  # fmt: skip
 
@@ -125,18 +128,19 @@ def _instructblip():
 def _blip2():
     return Blip2ForConditionalGeneration(
         Blip2Config(
-            vision_config=_vision(), text_config=_llama(), num_query_tokens=N_QUERIES, image_token_index=IMAGE,
-            qformer_config=_qformer(),
+            vision_config=_vision(), text_config=_llama(), num_query_tokens=N_QUERIES["blip2"],
+            image_token_index=IMAGE, qformer_config=_qformer(),
         )
     )  # fmt: skip
 
 
 def _idefics():
-    vision = _vision(hidden_act="gelu")
+    vision = _vision(hidden_act="quick_gelu")
     vision["embed_dim"] = vision.pop("hidden_size")
     text = {k: v for k, v in _llama().items() if k not in ("model_type", "num_key_value_heads")}
     perceiver = dict(
-        use_resampler=True, resampler_n_latents=N_QUERIES, resampler_depth=1, resampler_n_heads=N_HEADS,
+        use_resampler=True, resampler_n_latents=N_QUERIES["idefics"], resampler_depth=1,
+        resampler_n_heads=N_HEADS,
         resampler_head_dim=WIDTH // N_HEADS,
     )  # fmt: skip
     config = IdeficsConfig(
@@ -154,7 +158,7 @@ def _mplug_owl():
     return MplugOwlForConditionalGeneration(
         MplugOwlConfig(
             vision_config=_vision(), visual_abstractor_config=abstractor, text_config=_llama(),
-            num_query_tokens=N_QUERIES,
+            num_query_tokens=N_QUERIES["mplug-owl"],
         )
     )  # fmt: skip
 
@@ -166,7 +170,7 @@ def _clip():
         eos_token_id=EOS,
     )  # fmt: skip
     return CLIPModel(
-        CLIPConfig(text_config=text, vision_config=_vision(hidden_act="gelu"), projection_dim=64)
+        CLIPConfig(text_config=text, vision_config=_vision(hidden_act="quick_gelu"), projection_dim=64)
     )
 
 
@@ -175,7 +179,8 @@ def _vit():
 
 
 _MODELS = {
-    "instructblip": _instructblip, "blip2": _blip2, "idefics": _idefics, "mplug-owl": _mplug_owl, "clip": _clip,
+    "instructblip": _instructblip, "blip2": _blip2, "idefics": _idefics, "mplug-owl": _mplug_owl,
+    "clip": _clip,
     "vit": _vit,
 }  # fmt: skip
 
@@ -211,11 +216,11 @@ def make_processor(name: str):
             IdeficsImageProcessorPil(image_size=IMAGE_SIZE), make_tokenizer(), image_size=IMAGE_SIZE
         )
     if name == "mplug-owl":
-        return MplugOwlProcessor(make_tokenizer(), IMAGE_SIZE, N_QUERIES + 1)
+        return MplugOwlProcessor(make_tokenizer(), IMAGE_SIZE, N_QUERIES[name] + 1)
     images = BlipImageProcessorPil(**look)
     if name == "blip2":
-        return Blip2Processor(images, make_tokenizer(), num_query_tokens=N_QUERIES)
-    return InstructBlipProcessor(images, make_tokenizer(), make_tokenizer(), num_query_tokens=N_QUERIES)
+        return Blip2Processor(images, make_tokenizer(), num_query_tokens=N_QUERIES[name])
+    return InstructBlipProcessor(images, make_tokenizer(), make_tokenizer(), num_query_tokens=N_QUERIES[name])
 
 
 def save_checkpoint(name: str, model: nn.Module, folder: Path) -> None:

@@ -9,7 +9,8 @@ accessory: 27 backpack, 28 umbrella, 31 handbag, 32 tie, 33 suitcase
 sports: 34 frisbee, 35 skis, 36 snowboard, 37 sports ball, 38 kite, 39 baseball bat, 40 baseball glove, \
 41 skateboard, 42 surfboard, 43 tennis racket
 kitchen: 44 bottle, 46 wine glass, 47 cup, 48 fork, 49 knife, 50 spoon, 51 bowl
-food: 52 banana, 53 apple, 54 sandwich, 55 orange, 56 broccoli, 57 carrot, 58 hot dog, 59 pizza, 60 donut, 61 cake
+food: 52 banana, 53 apple, 54 sandwich, 55 orange, 56 broccoli, 57 carrot, \
+58 hot dog, 59 pizza, 60 donut, 61 cake
 furniture: 62 chair, 63 couch, 64 potted plant, 65 bed, 67 dining table, 70 toilet
 electronic: 72 tv, 73 laptop, 74 mouse, 75 remote, 76 keyboard, 77 cell phone
 appliance: 78 microwave, 79 oven, 80 toaster, 81 sink, 82 refrigerator

@@ -15,8 +15,8 @@ _N_CELLS = 4
 class Placed:
     """One thing with its place: feet at (x, y) in fractions of the picture from the upper left corner.
 
-    ``role`` is "person", "animal", "food", "big" or "sign"; ``index`` counts within the role; ``scale`` is the
-    length of a sprite's unit; ``pose`` is a person's.
+    ``role`` is "person", "animal", "food", "table", "big" or "sign"; ``index`` counts within it;
+    ``scale`` is the length of a sprite's unit; ``pose`` is a person's.
     """
 
     role: str

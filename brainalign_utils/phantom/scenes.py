@@ -72,7 +72,7 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class Relation:
-    """An interaction: ``subject`` and ``target`` are numbers of objects; kind is holding, riding or sitting on."""
+    """An interaction of two objects, given by number; kind is holding, riding or sitting on."""
 
     kind: str
     subject: int
@@ -248,7 +248,8 @@ def _objects(content, placed, object_map) -> tuple[SceneObject, ...] | None:
         kind = content.people[thing.index][0] if thing.role == "person" else None
         objects.append(
             SceneObject(
-                number, thing.name, row["id"], row["supercategory"], _colour(content, thing), bbox, area, outline,
+                number, thing.name, row["id"], row["supercategory"], _colour(content, thing), bbox, area,
+                outline,
                 thing.row == FRONT, kind, thing.pose if kind else None,
             )
         )  # fmt: skip
@@ -278,7 +279,7 @@ def _extent(mask: np.ndarray, n_levels: int = 16):
 def _relation(content: Content, objects) -> Relation | None:
     if content.relation is None:
         return None
-    kind, subject, category = content.relation
+    kind, _, category = content.relation
     target = next(o.number for o in objects if o.category == category)
     if kind == "sitting on":
         return Relation(kind, next(o.number for o in objects if o.category == content.animal), target)

@@ -345,7 +345,8 @@ def board(pen, word):
 
 
 SPRITES = {
-    "bird": bird, "cat": cat, "dog": dog, "horse": horse, "sheep": sheep, "elephant": elephant, "zebra": zebra,
+    "bird": bird, "cat": cat, "dog": dog, "horse": horse, "sheep": sheep, "elephant": elephant,
+    "zebra": zebra,
     "giraffe": giraffe, "car": car, "bus": bus, "truck": truck, "bicycle": bicycle, "skateboard": skateboard,
     "bench": bench, "couch": couch, "chair": chair, "potted plant": potted_plant, "tv": tv,
     "dining table": dining_table, "banana": banana, "apple": apple, "orange": orange, "pizza": pizza,
