@@ -46,7 +46,7 @@ def _clean_code(cell, figures):
         about = json.loads((figures / f"{name}.json").read_text())
         cell.metadata["mystnb"] = {
             "figure": {"name": f"fig-{name.replace('_', '-')}", "caption": about["caption"]},
-            "image": {"alt": about["alt"], "classes": "study-figure"},
+            "image": {"alt": about["alt"], "classes": "study-figure dark-light"},
         }
         for output in cell.outputs:
             if "image/png" in output.get("data", {}):

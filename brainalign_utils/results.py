@@ -27,6 +27,11 @@ def area_outlines(settings: Settings, subject: int, areas=OUTLINED) -> dict[str,
     return {ROI_BY_ID[a].title: to_vertices(masks.sel(roi=a).values, surface_map) for a in areas}
 
 
+def all_outlines(settings: Settings, areas=OUTLINED) -> dict[str, dict]:
+    """Outlines of every subject under the panel titles of :func:`winner_maps`; the group has none."""
+    return {f"subject {s}": area_outlines(settings, s, areas) for s in settings.subjects}
+
+
 def instruction_scores(settings: Settings, subject: int, model: str) -> xr.DataArray:
     """Correlation per instruction and voxel, each voxel at its own best layer on training folds.
 

@@ -35,7 +35,7 @@ cortex = results.load_cortex(settings)
 
 # %% tags=["figure:figure_3"]
 maps = results.winner_maps(settings, models[0])
-outlines = results.area_outlines(settings, settings.subjects[0])
+outlines = results.all_outlines(settings)
 fig = figures.plot_best_instruction(maps, cortex, instructions, outlines=outlines, unit="normalised r")
 shares, agreement = results.winner_tables(settings, models)
 mean = shares[shares.roi.isin(PAPER_GROUPS)].groupby(["roi", "instruction"], sort=False).share.mean().reset_index()

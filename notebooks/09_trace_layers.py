@@ -50,7 +50,7 @@ component = study.main_component(models[0])
 maps = {f"subject {s}": results.best_layer_map(settings, s, models[0], component) for s in settings.subjects}
 fig = figures.plot_maps(
     maps, results.load_cortex(settings), f"best layer of {models[0]} ({component}), relative depth",
-    outlines=results.area_outlines(settings, settings.subjects[0]), vmin=0, vmax=1,
+    outlines=results.all_outlines(settings), vmin=0, vmax=1,
 )  # fmt: skip
 best = table[(table.model == models[0]) & (table.component == component) & (table.subject == "all")]
 peak = best.loc[best.groupby("roi", sort=False).value.idxmax(), ["roi", "depth", "value"]]

@@ -21,7 +21,7 @@ settings_file = "workflow/config/phantom.yml"
 # %%
 import pandas as pd
 
-from brainalign_utils import claim_table, claims, config, figures, ledger, store, study
+from brainalign_utils import claim_table, claims, config, figures, ledger, partitions, store, study
 
 settings = config.load_settings(settings_file)
 
@@ -29,7 +29,13 @@ settings = config.load_settings(settings_file)
 # ## Verdicts
 
 # %%
-tables = {"alignment": study.alignment_table(settings)}
+multimodal = [model for model in settings.partition.models if model in settings.models]
+contrasts, flips = ledger.tension(settings, multimodal, ["vit-h"])
+pairs = partitions.pair_table(settings, multimodal, ["prf-visual", "higher"])
+tables = {
+    "alignment": study.alignment_table(settings),
+    "partition": pairs.rename(columns={"instruction_a": "a", "instruction_b": "b"}),
+}
 if settings.paths.table("recovery").is_file():
     recovery = store.read_table(settings.paths.table("recovery"))
 else:
@@ -59,8 +65,6 @@ bare[["text", "source", "reported", "tolerance", "computed", "verdict"]].style.h
 # contrast under one combination of choices; the dots say which. If its sign depends on a choice, the claim does too.
 
 # %% tags=["figure:tension"]
-multimodal = [model for model in settings.partition.models if model in settings.models]
-contrasts, flips = ledger.tension(settings, multimodal, ["vit-h"])
 fig = figures.plot_choices(contrasts, unit="multimodal minus vision-only, early visual")
 figures.save_figure(
     fig, contrasts, "tension", settings,
