@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
+from brainalign_utils.phantom import drawing as drawing_module
 from brainalign_utils.phantom import scenes
 from brainalign_utils.phantom.annotations import coco_annotations
 from brainalign_utils.phantom.answers import answers, captions
@@ -68,19 +69,20 @@ def test_bad_arguments(call, expectation):
 
 
 def test_dominant_colour_is_the_most_frequent_one(drawings):
-    rgb = np.array(list(COLOURS.values()), dtype=float)
-    clear = 0
+    shades = [(name, rgb) for name, rgb in COLOURS.items()]
+    shades += [(name, rgb) for name, more in drawing_module._MORE_SHADES.items() for rgb in more]
+    table = np.array([rgb for _, rgb in shades], dtype=float)
     for drawing in drawings:
         shares = colour_shares(drawing.image)
         assert sum(shares.values()) == pytest.approx(1)
         assert max(shares, key=shares.get) == drawing.scene.dominant_colour
-        flat = drawing.image.reshape(-1, 3)
-        values, counts = np.unique(flat, axis=0, return_counts=True)
-        if counts.max() > 0.5 * len(flat):
-            nearest = ((values[counts.argmax()] - rgb) ** 2).sum(1).argmin()
-            assert list(COLOURS)[nearest] == drawing.scene.dominant_colour
-            clear += 1
-    assert clear > 2
+        # each pixel value compared with each shade, without the table of colours that is cut to 5 bits
+        values, counts = np.unique(drawing.image.reshape(-1, 3), axis=0, return_counts=True)
+        nearest = ((values[:, None] - table) ** 2).sum(2).argmin(1)
+        plain = Counter()
+        for index, count in zip(nearest, counts, strict=True):
+            plain[shades[index][0]] += count
+        assert plain.most_common(1)[0][0] == drawing.scene.dominant_colour
 
 
 def test_counts_agree_with_the_object_map(drawings):
