@@ -30,9 +30,20 @@ class BookError(RuntimeError):
     """The book could not be built, or what was built is not whole."""
 
 
-def pages(root: Path) -> list[str]:
-    """Pages of ``_toc.yml`` without suffix, in reading order."""
+PHANTOM_ONLY = ("notebooks/00_make_phantom", "notebooks/13_recover_truth")
+
+
+def contents(root: Path, data: str = "phantom") -> dict:
+    """``_toc.yml``, without the pages that only simulated data have when the data are real."""
     toc = yaml.safe_load((root / "_toc.yml").read_text())
+    for part in toc.get("parts", []):
+        part["chapters"] = [c for c in part["chapters"] if data == "phantom" or c["file"] not in PHANTOM_ONLY]
+    return toc
+
+
+def pages(root: Path, data: str = "phantom") -> list[str]:
+    """Pages of the book without suffix, in reading order."""
+    toc = contents(root, data)
     chapters = [chapter for part in toc.get("parts", [toc]) for chapter in part.get("chapters", [])]
     sections = [
         c["file"] for chapter in chapters for c in (chapter, *chapter.get("sections", [])) if "file" in c
@@ -68,13 +79,13 @@ def stage(settings: Settings, root: Path) -> Path:
     target = paths.root / "book_source"
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(root / "book", target / "book", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(root / "_toc.yml", target)
+    (target / "_toc.yml").write_text(yaml.safe_dump(contents(root, settings.data), sort_keys=False))
     configuration = yaml.safe_load((root / "_config.yml").read_text())
     theme = configuration["sphinx"]["config"].setdefault("html_theme_options", {})
     theme["announcement"] = ANNOUNCEMENT[settings.data]
     (target / "_config.yml").write_text(yaml.safe_dump(configuration, sort_keys=False))
     (target / "notebooks").mkdir()
-    for page in pages(root):
+    for page in pages(root, settings.data):
         if page.startswith("notebooks/"):
             name = page.removeprefix("notebooks/")
             notebook = nbformat.read(shown_copy(paths, settings, name), as_version=4)
@@ -102,10 +113,10 @@ def render(source: Path, output: Path) -> None:
         )
 
 
-def check(html: Path, root: Path) -> list[str]:
+def check(html: Path, root: Path, data: str = "phantom") -> list[str]:
     """What is wrong with a built book: missing pages or pictures, tracebacks.  Empty when all is well."""
     problems = []
-    for page in pages(root):
+    for page in pages(root, data):
         file = html / f"{page}.html"
         if not file.is_file():
             problems.append(f"page {page} is missing")
@@ -152,7 +163,7 @@ def build(settings: Settings, root: Path | None = None) -> Path:
     shutil.rmtree(output, ignore_errors=True)
     render(stage(settings, root), output)
     html = output / "_build" / "html"
-    if problems := check(html, root):
+    if problems := check(html, root, settings.data):
         raise BookError("the book is not whole:\n  " + "\n  ".join(problems))
     (html / ".nojekyll").touch()
     (html / "index.html").write_text(
@@ -187,9 +198,9 @@ def main(arguments=None) -> int:
         elif options.action == "serve":
             serve(html, options.port)
         elif options.action == "check":
-            if problems := check(html, project_root()):
+            if problems := check(html, project_root(), settings.data):
                 raise BookError("the book is not whole:\n  " + "\n  ".join(problems))
-            print(f"{len(pages(project_root()))} pages, no traceback, every picture in place")
+            print(f"{len(pages(project_root(), settings.data))} pages, no traceback, every picture in place")
         else:
             print(f"The book: {html / 'index.html'}  (or `make serve`)")
     except BookError as error:
