@@ -3,6 +3,7 @@
 NSD stores them as ``(750, z, y, x)`` in HDF5 and as ``(x, y, z, 750)`` in NIfTI.
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -102,6 +103,13 @@ def read_session(path: Path, ijk, shape) -> np.ndarray:
             "voxels, where finite numbers are expected; NSD's volume betas have none: download the file again"
         )
     return betas
+
+
+def prefetch(paths) -> None:
+    """Ask the system to read files ahead, while the processor works on another; a hint only."""
+    for path in paths if hasattr(os, "posix_fadvise") else ():
+        with reading(path), path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
 def _check_session(path, grid, expected, n_trials):

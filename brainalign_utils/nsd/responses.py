@@ -8,12 +8,13 @@ from tqdm import tqdm
 
 from .. import design, reliability
 from ..tables import BETA_SCALE, ROIS, subject_name
-from .betas import read_session, session_files, suffix
+from .betas import prefetch, read_session, session_files, suffix
 from .files import read_design
 from .volumes import ncsnr_path, read_mask, read_mask_labels, read_ncsnr
 
 N_REPEATS = 3
 MIN_COMPLETE_STIMULI = 50
+INT16_LIMITS = (-32768, 32767)
 
 
 def load_responses(
@@ -79,7 +80,9 @@ def load_responses(
     for session, path in enumerate(
         tqdm(files, f"{subject_name(subject)} sessions", disable=not progress_bar)
     ):
-        trials.add(session, read_session(path, ijk, shape))
+        betas = read_session(path, ijk, shape)
+        prefetch(files[session + 1 : session + 2])
+        trials.add(session, betas)
     if recompute:
         ncsnr_values, source = trials.ncsnr()
     else:
@@ -121,11 +124,10 @@ class _Trials:
         part = slice(session * len(betas), (session + 1) * len(betas))
         ids, repeat = self.ids[part], self._repeat[part]
         if betas.dtype == np.int16:
-            limits = np.iinfo(np.int16)
-            self.n_saturated += int(((betas == limits.min) | (betas == limits.max)).sum())
-        missing = design.missing_voxels(betas)
-        self.n_missing += int(missing.sum())
-        z = design.zscore_session(betas) if self._zscore or self._squares else None
+            self.n_saturated += sum(np.count_nonzero(betas == limit) for limit in INT16_LIMITS)
+        z = design.zscore_session(betas)
+        missing = np.isnan(z[0])
+        self.n_missing += np.count_nonzero(missing)
         if self._zscore:
             responses = z
         else:
