@@ -16,9 +16,13 @@ import nbformat
 import papermill
 import yaml
 from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
 
 from . import provenance
 from .config import project_root
+
+LOCAL_SOCKETS = Config({"KernelManager": {"transport": "ipc"}})
+"""Notebook and kernel talk through files that only this user can open, not through network ports."""
 
 
 class ParameterError(ValueError):
@@ -61,7 +65,13 @@ def execute(source: Path, target: Path, parameters: dict, cwd: Path | None = Non
     start = time.perf_counter()
     try:
         papermill.execute_notebook(
-            plain, running, parameters, cwd=str(cwd), kernel_name="python3", progress_bar=sys.stderr.isatty()
+            plain,
+            running,
+            parameters,
+            cwd=str(cwd),
+            kernel_name="python3",
+            progress_bar=sys.stderr.isatty(),
+            config=LOCAL_SOCKETS,
         )
         _record(running, source, parameters, time.perf_counter() - start, cwd)
         running.replace(target)

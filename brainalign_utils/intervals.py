@@ -46,9 +46,12 @@ def region_samples(
     weights = scoring.roi_weights(
         scores.roi_mask.sel(roi=present).values, scores.noise_ceiling.values, min_ceiling
     )
+    valid = np.isfinite(np.asarray(y_true)).all(0)
+    weights = scoring.restrict_weights(weights, valid)
     stored = list(zip(predictions.instruction.values, predictions.layer.values, strict=True))
     used = sorted({(row.instruction, row.layer) for row in best.itertuples()})
     arrays = {key: predictions.prediction.values[stored.index(key)].astype(np.float32) for key in used}
+    y_true, arrays = np.where(valid, y_true, 0), {k: np.where(valid, a, 0) for k, a in arrays.items()}
     named = {f"{instruction}/{layer}": array for (instruction, layer), array in arrays.items()}
     samples = paired.bootstrap_scores(y_true, named, weights, n_bootstraps, seed, rois=present)
     instructions = list(dict.fromkeys(best.instruction))

@@ -1,0 +1,118 @@
+"""Encoding: both solvers agree, planted weights are recovered, what is missing stays missing."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from brainalign_utils import encoding, intervals, scoring
+from brainalign_utils.config import EncodingSettings
+
+N_TRAIN, N_TEST, N_VOXELS, N_FEATURES = 130, 60, 17, 9
+ALPHAS = np.logspace(-1, 3, 7)
+
+
+@pytest.fixture(scope="module")
+def study():
+    """Two feature spaces, one of which drives the voxels; one voxel lacks too many stimuli."""
+    rng = np.random.default_rng(5)
+    X = {
+        "good": rng.standard_normal((N_TRAIN + N_TEST, N_FEATURES)),
+        "bad": rng.standard_normal((N_TRAIN + N_TEST, 4)),
+    }
+    signal = X["good"] @ rng.standard_normal((N_FEATURES, N_VOXELS)) / 3
+    train = signal[:N_TRAIN] + 0.3 * rng.standard_normal((N_TRAIN, N_VOXELS))
+    test = signal[N_TRAIN:] + 0.5 * rng.standard_normal((3, N_TEST, N_VOXELS))
+    test[2, :7] = np.nan
+    train[:3, 1] = np.nan
+    train[:40, 2] = np.nan
+    masks = np.zeros((2, N_VOXELS), bool)
+    masks[0, :10], masks[1, 10:] = True, True
+    responses = xr.Dataset(
+        {
+            "train": (("train_stimulus", "voxel"), train),
+            "test": (("repeat", "test_stimulus", "voxel"), test),
+            "train_n_repeats": ("train_stimulus", np.full(N_TRAIN, 3)),
+        },
+        coords={
+            "train_nsd_id": ("train_stimulus", np.arange(N_TRAIN)),
+            "test_nsd_id": ("test_stimulus", N_TRAIN + np.arange(N_TEST)),
+            "ijk": (("voxel", "axis"), np.arange(3 * N_VOXELS).reshape(-1, 3)),
+            "roi": ["first", "second"],
+            "roi_mask": (("roi", "voxel"), masks),
+            "noise_ceiling": ("voxel", np.full(N_VOXELS, 0.8)),
+        },
+    )
+    spaces = pd.DataFrame(
+        {"component": ["language"] * 2, "instruction": ["IC"] * 2, "layer": [0, 1], "depth": [0.0, 1.0]}
+    )
+    names = ["bad", "good"]
+    return responses, spaces, lambda space, ids: X[names[int(space.layer)]][ids].astype(np.float32)
+
+
+def fit(study, solver="brainalign", **options):
+    responses, spaces, read = study
+    settings = EncodingSettings(solver=solver, n_folds=4, device="cpu")
+    return encoding.fit_encoding(spaces, read, responses, ALPHAS, settings, progress_bar=False, **options)
+
+
+def test_solvers_agree(study):
+    ours, theirs = fit(study)[0], fit(study, "himalaya")[0]
+    assert ours.best_alpha.values == pytest.approx(theirs.best_alpha.values, rel=1e-4, nan_ok=True)
+    for name in ("r", "r2", "cv_score"):
+        np.testing.assert_allclose(ours[name], theirs[name], atol=2e-4)
+
+
+def test_planted_space_wins_and_keeps_its_predictions(study):
+    scores, predictions = fit(study, keep_for={"first": np.arange(N_VOXELS) < 10})
+    assert (scores.r[1] > scores.r[0] + 0.3)[np.isfinite(scores.r[1])].all()
+    assert list(predictions.layer.values) == [1]
+    kept = np.isfinite(predictions.prediction.values[0]).all(0)
+    again = encoding.scoring.correlation(
+        encoding.targets(study[0])[1][:, kept], predictions.prediction.values[0][:, kept]
+    )
+    np.testing.assert_allclose(again, scores.r.values[1][kept], atol=1e-3)
+
+
+def test_missing_stimuli_are_filled_or_drop_the_voxel(study):
+    train, test = encoding.targets(study[0])
+    assert np.isfinite(train[:, 1]).all()
+    np.testing.assert_allclose(train[:3, 1], 0, atol=1e-6)
+    assert np.isnan(train[:, 2]).all()
+    assert np.isnan(test[:, 2]).all()
+    scores, _ = fit(study)
+    assert np.isnan(scores.r.values[:, 2]).all()
+    assert np.isfinite(np.delete(scores.r.values, 2, axis=1)).all()
+
+
+def test_test_set_is_standardised_by_the_training_set():
+    rng = np.random.default_rng(0)
+    train, test = rng.normal(5, 2, (40, 3)), rng.normal(9, 2, (11, 3))
+    a, b = encoding.standardise(train, test)
+    np.testing.assert_allclose(a.mean(0), 0, atol=1e-6)
+    np.testing.assert_allclose(b, (test - train.mean(0)) / train.std(0), rtol=1e-5)
+    constant, _ = encoding.standardise(np.ones((5, 2)), np.zeros((2, 2)))
+    assert (constant == 0).all()
+
+
+def test_shuffled_rows_predict_nothing(study):
+    responses, spaces, read = study
+    settings = EncodingSettings(n_folds=4, device="cpu")
+    null = encoding.shuffled_scores(spaces.iloc[1], read, responses, ALPHAS, settings, n_shuffles=6, seed=3)
+    assert null.r.shape == (6, N_VOXELS)
+    assert abs(float(null.r.mean())) < 0.1
+    assert len(np.unique(null.r.values[:, 0].round(6))) == 6
+
+
+def test_samples_start_with_the_observed_alignment(study):
+    scores, predictions = fit(
+        study, keep_for={"first": np.arange(N_VOXELS) < 10, "second": np.arange(N_VOXELS) >= 10}
+    )
+    target = encoding.targets(study[0])[1]
+    samples = intervals.region_samples(predictions, scores, target, ["first", "second"], n_bootstraps=50)
+    assert samples.shape == (51, 1, 2)
+    masks = study[0].roi_mask.values
+    expected = [np.nanmean(scores.r.values[1][m] / np.sqrt(0.8)) for m in masks]
+    np.testing.assert_allclose(samples[0, 0], expected, atol=2e-3)
+    spread = samples[1:, 0].std("sample")
+    assert (spread > 1e-3).all() and (spread < 0.1).all()
