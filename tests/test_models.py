@@ -24,8 +24,8 @@ from brainalign_utils.models.checkpoints import PHANTOM_FOLDER
 from brainalign_utils.tables import INSTRUCTION_BY_ID, Instruction
 
 TOLERANCE = 1e-4  # float32; sums run in another order when rows share a batch
-N_IMAGES, N_NEW = 5, 9
-NSD_IDS = np.array([3, 8, 20, 21, 40])
+N_IMAGES, N_NEW = 4, 8
+NSD_IDS = np.array([3, 8, 20, 21])
 INSTRUCTIONS = [INSTRUCTION_BY_ID[i] for i in ("VR", "IU2", "CR")]  # 16, 6 and 9 words: rows are padded
 
 
@@ -43,23 +43,33 @@ def family(request, tmp_path_factory):
     return request.param, folder
 
 
-def _adapter(family, pooling_span=None):
+@pytest.fixture(scope="module")
+def plain(family):
+    return tiny_models.Plain(*family)
+
+
+@pytest.fixture(scope="module")
+def eos_ids(family, plain):
+    """Words that end answers, taken from unbounded ones so that answers end at different steps."""
+    banned = _adapter(family, ()).banned_ids
+    answers = [
+        plain.generate(i, r.text, N_NEW, [3], banned)[0] for i, r in zip(NSD_IDS, INSTRUCTIONS, strict=False)
+    ]
+    return tuple({answers[0][2], answers[1][5], answers[2][0]})
+
+
+def _adapter(family, eos_ids, pooling_span=None):
     name, folder = family
     adapter = load_adapter(tiny_models.row(name), folder, device="cpu", span=pooling_span)
-    if adapter.decoder is not None:
-        n_words = adapter.model.config.get_text_config().vocab_size
-        adapter.eos_ids = tuple(range(3, n_words, 6))  # answers of many lengths, some empty
+    adapter.eos_ids = eos_ids
     return adapter
 
 
 @pytest.fixture(scope="module")
-def reference(family):
+def reference(family, plain, eos_ids):
     """States (n_instructions, n_states, n_images, width) and answers of the plain way."""
-    plain, adapter = tiny_models.Plain(*family), _adapter(family)
-    results = [
-        [plain.generate(i, row.text, N_NEW, adapter.eos_ids, adapter.banned_ids) for i in NSD_IDS]
-        for row in INSTRUCTIONS
-    ]
+    banned = _adapter(family, eos_ids).banned_ids
+    results = [[plain.generate(i, row.text, N_NEW, eos_ids, banned) for i in NSD_IDS] for row in INSTRUCTIONS]
     states = np.array([[state.numpy() for _, state in row] for row in results]).swapaxes(1, 2)
     answers = [[ids for ids, _ in row] for row in results]
     return states, answers
@@ -71,10 +81,10 @@ def _extract(adapter, batch_size="auto", **kwargs):
     return extractor.block(NSD_IDS)
 
 
-@pytest.mark.parametrize("batch_size", [1, 4, 7, "auto"])
-def test_generated_states_equal_the_plain_way(family, reference, batch_size):
+@pytest.mark.parametrize("batch_size", [1, 3, "auto"])
+def test_generated_states_equal_the_plain_way(family, eos_ids, reference, batch_size):
     states, answers = reference
-    arrays, table = _extract(_adapter(family), batch_size)
+    arrays, table = _extract(_adapter(family, eos_ids), batch_size)
     np.testing.assert_allclose(arrays["language"], states, rtol=0, atol=TOLERANCE)
     expected = [[len(answers[k][i]) for k in range(3)] for i in range(N_IMAGES)]
     assert table["n_tokens"].tolist() == np.ravel(expected).tolist()
@@ -86,29 +96,27 @@ def test_answers_have_different_lengths(reference):
     assert len(lengths) > 1, "the test of finished rows needs answers that end at different steps"
 
 
-def test_answer_table(family, reference):
-    adapter = _adapter(family)
+def test_answer_table(family, eos_ids, reference):
+    adapter = _adapter(family, eos_ids)
     _, table = _extract(adapter)
     assert list(table.columns) == ["nsd_id", "instruction", "text", "n_tokens"]
     row = table[(table["nsd_id"] == 20) & (table["instruction"] == "CR")]
     assert row["text"].item() == adapter.decode(reference[1][2][2])
 
 
-def test_vision_states_equal_the_plain_way(family):
-    arrays, _ = _extract(_adapter(family))
-    plain = tiny_models.Plain(*family)
+def test_vision_states_equal_the_plain_way(family, plain):
+    arrays, _ = _extract(_adapter(family, (3,)), pooling="last")
     expected = np.stack([plain.vision_states(i).mean(1).numpy() for i in NSD_IDS], axis=1)
     np.testing.assert_allclose(arrays["vision"][0], expected, rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("pooling", ["prompt", "image", "last", "authors-all-tokens"])
-def test_prompt_poolings_equal_the_plain_way(family, pooling):
+def test_prompt_poolings_equal_the_plain_way(family, plain, pooling):
     name = family[0]
     if name == "instructblip-t5":
         pytest.skip("the plain way returns decoder states here")
     span = {"last": None, "authors-all-tokens": "all"}.get(pooling, pooling)
-    arrays, table = _extract(_adapter(family, span), pooling=pooling)
-    plain = tiny_models.Plain(*family)
+    arrays, table = _extract(_adapter(family, (3,), span), pooling=pooling)
     image_id = -1 if name == "mplug-owl" else plain.tokenizer.convert_tokens_to_ids("<image>")
     for k, row in enumerate(INSTRUCTIONS):
         ids, states = plain.prompt_states(20, row.text)
@@ -125,16 +133,16 @@ def test_prompt_poolings_equal_the_plain_way(family, pooling):
 
 def test_last_language_state_is_after_the_final_norm(family):
     """With norm weights of 1 a normed state has root mean square 1; the state before has not."""
-    arrays, _ = _extract(_adapter(family), pooling="last")
+    arrays, _ = _extract(_adapter(family, (3,)), pooling="last")
     size = np.sqrt((arrays["language"] ** 2).mean(axis=-1))  # n_instructions, n_states, n_images
     np.testing.assert_allclose(size[:, -1], 1, atol=1e-2)
     assert np.abs(size[:, -2] - 1).max() > 0.05
 
 
-def test_shared_prefix_changes_nothing(family):
+def test_shared_prefix_changes_nothing(family, eos_ids):
     if family[0] not in ("mplug-owl", "llava"):
         pytest.skip("no prefix before the instruction, or one that depends on it")
-    adapter = _adapter(family)
+    adapter = _adapter(family, eos_ids)
     with_prefix, answers = _extract(adapter)
     adapter.share_prefix = False
     without, answers_without = _extract(adapter)
@@ -150,8 +158,8 @@ def _sample(adapter, batch_size, seed=0):
     return extractor.block(NSD_IDS)
 
 
-def test_sampled_answers_do_not_depend_on_batching(family):
-    adapter = _adapter(family)
+def test_sampled_answers_do_not_depend_on_batching(family, eos_ids):
+    adapter = _adapter(family, eos_ids)
     arrays, table = _sample(adapter, "auto")
     single, table_single = _sample(adapter, 1)
     assert table.equals(table_single)
@@ -162,7 +170,7 @@ def test_sampled_answers_do_not_depend_on_batching(family):
 
 def test_query_states_equal_the_plain_way(tmp_path):
     family = ("instructblip", tiny_models.save("instructblip", tmp_path))
-    arrays, _ = _extract(_adapter(family))
+    arrays, _ = _extract(_adapter(family, (3,)), max_new_tokens=1)
     plain = tiny_models.Plain(*family)
     for k, row in enumerate(INSTRUCTIONS):
         inputs = plain.inputs(21, row.text)
@@ -180,7 +188,7 @@ def _phantom(model_id, **kwargs):
 
 
 def test_vit_and_clip_equal_the_plain_way():
-    texts = ["a dog", "two cats on grass", "a", "red bus", "the"]
+    texts = ["a dog", "two cats on grass", "a", "red bus"]
     captions = dict(zip(NSD_IDS.tolist(), texts, strict=True))
     folder = PHANTOM_FOLDER / "clip"
     clip = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
@@ -224,7 +232,7 @@ def test_ablation_rows():
     blank, answers = block("instructblip-instruction-only", pictures)
     assert np.ptp(blank["language"], axis=2).max() == 0 and len(answers) == len(NSD_IDS) * 3
     assert answers["nsd_id"].tolist() == np.repeat(NSD_IDS, 3).tolist()
-    captions = dict(zip(NSD_IDS.tolist(), ["two dogs", "three", "four", "no dog", "red"], strict=True))
+    captions = dict(zip(NSD_IDS.tolist(), ["two dogs", "three", "four", "no dog"], strict=True))
     reads, _ = block("language-only", None, captions)
     assert list(reads) == ["language"] and reads["language"][:, 1:].std(axis=2).mean() > 0
 
@@ -260,7 +268,7 @@ def test_alternative_image_size():
 
 def test_empty_answer_takes_the_state_that_ended_it(tmp_path):
     family = ("idefics", tiny_models.save("idefics", tmp_path))
-    adapter = _adapter(family)
+    adapter = _adapter(family, (3,))
     last, _ = _extract(adapter, pooling="last")
     adapter.eos_ids = tuple(range(adapter.model.config.vocab_size))
     arrays, answers = _extract(adapter)

@@ -1,88 +1,166 @@
 """Tiny random checkpoints in the real classes, and what a user gets from them with plain transformers."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import torch
 from PIL import Image
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
     AutoImageProcessor,
     AutoModelForImageTextToText,
     AutoProcessor,
     Blip2Config,
     Blip2ForConditionalGeneration,
+    Blip2Processor,
+    BlipImageProcessorPil,
     CLIPImageProcessorPil,
-    CLIPVisionConfig,
+    IdeficsConfig,
+    IdeficsForVisionText2Text,
+    IdeficsImageProcessorPil,
+    IdeficsProcessor,
     InstructBlipConfig,
     InstructBlipForConditionalGeneration,
+    InstructBlipProcessor,
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
-    OPTConfig,
-    T5Config,
+    PreTrainedTokenizerFast,
 )
 
 from brainalign_utils.model_table import MODEL_BY_ID
 from brainalign_utils.models.checkpoints import draw_weights
-from brainalign_utils.mplug_owl import MplugOwlProcessor
-from brainalign_utils.phantom import checkpoint_shapes as shapes
+from brainalign_utils.mplug_owl import MplugOwlConfig, MplugOwlForConditionalGeneration, MplugOwlProcessor
+from brainalign_utils.tables import INSTRUCTIONS
 
-SIZE = {"height": 64, "width": 64}
+# widths, heads and lengths differ from part to part, so that no mixed-up axis passes
+SIZE = {"height": 48, "width": 48}
+VISION, QFORMER, LANGUAGE, N_QUERIES = 24, 32, 40, 7
 FAMILIES = ("instructblip", "instructblip-t5", "blip2", "blip2-opt", "idefics", "mplug-owl", "llava")
+SPECIAL = ["<pad>", "<unk>", "<s>", "</s>", "<image>", "<fake_token_around_image>", "<end_of_utterance>"]
+IMAGE_ID = 4
 
 
-def _t5(n_words):
-    return T5Config(
-        vocab_size=n_words, d_model=40, d_kv=10, d_ff=56, num_layers=3, num_heads=4, decoder_start_token_id=0,
-        pad_token_id=0, eos_token_id=3, feed_forward_proj="gated-gelu", tie_word_embeddings=False,
-    ).to_dict()  # fmt: skip
+def _words():
+    texts = [row.text for row in INSTRUCTIONS] + [
+        MODEL_BY_ID[m].prompt for m in ("mplug-owl", "idefics", "llava")
+    ]
+    found = re.findall(r"\w+|[^\w\s]", " ".join(texts) + " Question Answer")
+    return [*SPECIAL, *sorted(set(found) - {"image"}), "image"]
 
 
-def _opt(n_words):
-    return OPTConfig(
-        vocab_size=n_words, hidden_size=40, word_embed_proj_dim=40, ffn_dim=56, num_hidden_layers=3,
-        num_attention_heads=4, max_position_embeddings=160, pad_token_id=0, bos_token_id=2, eos_token_id=3,
-    ).to_dict()  # fmt: skip
+def _tokenizer():
+    vocab = {word: i for i, word in enumerate(_words())}
+    core = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
+    core.pre_tokenizer, core.decoder = pre_tokenizers.Whitespace(), decoders.WordPiece(prefix="##")
+    core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 2)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, pad_token="<pad>", unk_token="<unk>", bos_token="<s>", eos_token="</s>",
+        additional_special_tokens=SPECIAL[4:], padding_side="left",
+    )  # fmt: skip
 
 
-def _build(name):
-    n_words = len(shapes.words())
-    queries = {"num_query_tokens": shapes.N_QUERIES, "image_token_index": shapes.IMAGE}
-    if name == "instructblip-t5":
-        qformer = shapes._qformer(vocab_size=n_words, pad_token_id=0)
-        config = InstructBlipConfig(
-            vision_config=shapes._vision(), text_config=_t5(n_words), qformer_config=qformer, **queries
-        )
-        return InstructBlipForConditionalGeneration(config), shapes.make_processor("instructblip")
-    if name == "blip2-opt":
-        qformer = shapes._qformer()
-        config = Blip2Config(
-            vision_config=shapes._vision(), text_config=_opt(n_words), qformer_config=qformer, **queries
-        )
-        return Blip2ForConditionalGeneration(config), shapes.make_processor("blip2")
-    if name == "llava":
-        vision = CLIPVisionConfig(**shapes._vision(hidden_act="quick_gelu"))
-        config = LlavaConfig(
-            vision_config=vision, text_config=shapes._llama(), image_token_index=shapes.IMAGE
-        )
-        images = CLIPImageProcessorPil(size=SIZE, crop_size=SIZE)
-        processor = LlavaProcessor(
-            images, shapes.make_tokenizer(), patch_size=shapes.PATCH_SIZE, image_token="<image>",
-            vision_feature_select_strategy="default", num_additional_image_tokens=1,
+def _vision(**more):
+    return dict(
+        hidden_size=VISION, intermediate_size=28, num_hidden_layers=2, num_attention_heads=3, image_size=48,
+        patch_size=12, **more,
+    )  # fmt: skip
+
+
+def _ids():
+    return dict(vocab_size=len(_words()), pad_token_id=0, bos_token_id=2, eos_token_id=3)
+
+
+def _llama(**more):
+    return dict(
+        hidden_size=LANGUAGE, intermediate_size=56, num_hidden_layers=3, num_attention_heads=5,
+        max_position_embeddings=200, **_ids(), **more,
+    )  # fmt: skip
+
+
+def _text(name):
+    if name.endswith("t5"):
+        return dict(
+            model_type="t5", d_model=LANGUAGE, d_kv=8, d_ff=56, num_layers=3, num_heads=5,
+            decoder_start_token_id=0, feed_forward_proj="gated-gelu", tie_word_embeddings=False, **_ids(),
         )  # fmt: skip
-        return LlavaForConditionalGeneration(config), processor
-    return shapes._MODELS[name](), shapes.make_processor(name)
+    if name.endswith("opt"):
+        return dict(
+            model_type="opt", hidden_size=LANGUAGE, word_embed_proj_dim=LANGUAGE, ffn_dim=56,
+            num_hidden_layers=3, num_attention_heads=5, max_position_embeddings=160, **_ids(),
+        )  # fmt: skip
+    return _llama(model_type="llama")
+
+
+def _with_qformer(name):
+    qformer = dict(
+        hidden_size=QFORMER, num_hidden_layers=3, num_attention_heads=4, intermediate_size=36,
+        max_position_embeddings=48, encoder_hidden_size=VISION, vocab_size=len(_words()), pad_token_id=0,
+        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+    )  # fmt: skip
+    parts = dict(
+        vision_config=_vision(), text_config=_text(name), qformer_config=qformer, num_query_tokens=N_QUERIES,
+        image_token_index=IMAGE_ID,
+    )  # fmt: skip
+    images = BlipImageProcessorPil(size=SIZE)
+    if name.startswith("blip2"):
+        processor = Blip2Processor(images, _tokenizer(), num_query_tokens=N_QUERIES)
+        return Blip2ForConditionalGeneration(Blip2Config(**parts)), processor
+    processor = InstructBlipProcessor(images, _tokenizer(), _tokenizer(), num_query_tokens=N_QUERIES)
+    return InstructBlipForConditionalGeneration(InstructBlipConfig(**parts)), processor
+
+
+def _idefics(name):
+    vision = _vision()
+    vision["embed_dim"] = vision.pop("hidden_size")
+    perceiver = dict(
+        use_resampler=True, resampler_n_latents=N_QUERIES, resampler_depth=1, resampler_n_heads=3,
+        resampler_head_dim=8,
+    )  # fmt: skip
+    text = _llama() | {"num_hidden_layers": 4, "cross_layer_interval": 2}
+    config = IdeficsConfig(vision_config=vision, perceiver_config=perceiver, use_resampler=True, **text)
+    processor = IdeficsProcessor(IdeficsImageProcessorPil(image_size=48), _tokenizer(), image_size=48)
+    return IdeficsForVisionText2Text(config), processor
+
+
+def _mplug_owl(name):
+    abstractor = dict(
+        hidden_size=QFORMER, intermediate_size=36, num_hidden_layers=2, num_attention_heads=4,
+        encoder_hidden_size=QFORMER,
+    )  # fmt: skip
+    vision = _vision() | {"hidden_size": QFORMER, "num_attention_heads": 4}
+    config = MplugOwlConfig(
+        vision_config=vision, visual_abstractor_config=abstractor, text_config=_text(name),
+        num_query_tokens=N_QUERIES,
+    )  # fmt: skip
+    processor = MplugOwlProcessor(_tokenizer(), 48, config.n_image_tokens)
+    return MplugOwlForConditionalGeneration(config), processor
+
+
+def _llava(name):
+    vision = _vision(model_type="clip_vision_model", projection_dim=16)
+    config = LlavaConfig(vision_config=vision, text_config=_text(name), image_token_index=IMAGE_ID)
+    processor = LlavaProcessor(
+        CLIPImageProcessorPil(size=SIZE, crop_size=SIZE), _tokenizer(), patch_size=12, image_token="<image>",
+        vision_feature_select_strategy="default", num_additional_image_tokens=1,
+    )  # fmt: skip
+    return LlavaForConditionalGeneration(config), processor
+
+
+_BUILD = {"idefics": _idefics, "mplug-owl": _mplug_owl, "llava": _llava}
 
 
 def save(name, folder, seed=0):
     """Write a checkpoint whose answers vary with the image and often end early."""
     torch.manual_seed(seed)
-    model, processor = _build(name)
+    model, processor = _BUILD.get(name, _with_qformer)(name)
     draw_weights(model, seed)
+    gain = 4 if name.endswith("t5") else 6  # T5 does not scale its attention
     with torch.no_grad():
         for key, parameter in model.named_parameters():
             if parameter.ndim > 1:
-                parameter.mul_(6 if "language" in key or "layers" in key else 3)
+                parameter.mul_(gain * (2 if "language" in key or "layers" in key else 1))
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
@@ -91,8 +169,7 @@ def save(name, folder, seed=0):
 def row(name):
     """A row of the model table for the checkpoint of that name."""
     base = {"instructblip-t5": "instructblip", "blip2-opt": "blip2"}.get(name, name)
-    known = {"llava": "llava"}.get(base, base)
-    return replace(MODEL_BY_ID[known], id=name)
+    return replace(MODEL_BY_ID[base], id=name)
 
 
 def picture(nsd_id):

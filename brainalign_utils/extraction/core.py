@@ -152,6 +152,7 @@ class Extractor:
         ExtractionError
             When an image cannot be read or a state is not finite, with its nsd_id and layer.
         """
+        nsd_ids = np.asarray(nsd_ids)
         if self.is_constant:
             return self._constant(nsd_ids, advance)
         arrays = {
