@@ -26,6 +26,16 @@ ANNOUNCEMENT = {
 }
 
 
+NOTICES = {
+    "phantom": """\
+This copy of the book was built from the **phantom**: simulated brains, drawn scenes and tiny models with a known
+truth. It shows that every step of the method works and [what it can recover](../notebooks/13_recover_truth). It is
+*not* evidence about real brains; for that, the same notebooks run on the real dataset with the published models.
+""",
+    "nsd": "This copy of the book was computed from the Natural Scenes Dataset.\n",
+}
+
+
 class BookError(RuntimeError):
     """The book could not be built, or what was built is not whole."""
 
@@ -91,8 +101,10 @@ def stage(settings: Settings, root: Path) -> Path:
             notebook = nbformat.read(shown_copy(paths, settings, name), as_version=4)
             clean = clean_notebook(notebook, name, settings.data, paths.root / "figures")
             nbformat.write(clean, target / f"{page}.ipynb")
-    (target / "book" / "generated").mkdir()
-    (target / "book" / "generated" / "cost.md").write_text(cost_table(paths.executed("x").parents[1]))
+    generated = target / "book" / "generated"
+    generated.mkdir()
+    (generated / "cost.md").write_text(cost_table(paths.executed("x").parents[1]))
+    (generated / "notice.md").write_text(NOTICES[settings.data])
     downloads = target / "book" / "downloads"
     downloads.mkdir()
     for file in sorted((paths.root / "figures").glob("*.*")):

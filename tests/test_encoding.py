@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from brainalign_utils import encoding, intervals, scoring
+from brainalign_utils import encoding, intervals
 from brainalign_utils.config import EncodingSettings
 
 N_TRAIN, N_TEST, N_VOXELS, N_FEATURES = 130, 60, 17, 9
