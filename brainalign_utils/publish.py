@@ -28,9 +28,10 @@ ANNOUNCEMENT = {
 
 NOTICES = {
     "phantom": """\
-This copy of the book was built from the **phantom**: simulated brains, drawn scenes and tiny models with a known
-truth. It shows that every step of the method works and [what it can recover](../notebooks/13_recover_truth). It is
-*not* evidence about real brains; for that, the same notebooks run on the real dataset with the published models.
+This copy of the book was built from the **phantom**: simulated brains, drawn scenes and tiny models with a
+known truth. It shows that every step of the method works and [what it can
+recover](../notebooks/13_recover_truth). It is *not* evidence about real brains; for that, the same notebooks
+run on the real dataset with the published models.
 """,
     "nsd": "This copy of the book was computed from the Natural Scenes Dataset.\n",
 }
