@@ -14,6 +14,7 @@ import boto3
 import pytest
 from filelock import FileLock
 from fixtures.cut_proxy import CutProxy
+from fixtures.unprivileged import nobody, reachable_folder
 from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
 
@@ -326,6 +327,15 @@ def test_two_downloads_into_one_folder(tmp_path, url):
     with FileLock(tmp_path / f".{downloads.MANIFEST}.lock"):
         with pytest.raises(DownloadError, match=r"another download into .* is running"):
             fetch(tmp_path, [STIM_INFO], url)
+
+
+def test_folder_that_may_not_be_written(url):
+    with reachable_folder() as folder:
+        folder.chmod(0o555)
+        message = rf"{folder}\S* may not be read or written \(Permission denied\).*another folder"
+        with nobody(), pytest.raises(DownloadError, match=message):
+            fetch(folder / "nsd", [STIM_INFO], url)
+        assert not any(folder.iterdir())
 
 
 def test_damaged_manifest(tmp_path, url):

@@ -15,6 +15,7 @@ from fixtures.nsd_tree import (
     write_tree,
     write_volume,
 )
+from fixtures.unprivileged import nobody, reachable_folder
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -358,25 +359,26 @@ def test_nan_betas(root):
         load(root, prefer="nii.gz")
 
 
-def test_file_without_permission(root):
-    path = unlinked(root / BETAS / "betas_session02.hdf5")
-    path.chmod(0o000)
-    privileged = os.geteuid() == 0
-    if privileged:  # modes do not bind root
-        for folder in (root, *(f for f in root.rglob("*") if f.is_dir())):
-            folder.chmod(0o755)
-        for folder in root.parents:
-            if folder.name.startswith("pytest-"):
-                break
-            folder.chmod(0o755)
-        root.parents[2].chmod(0o755), root.parents[1].chmod(0o755)
-        os.seteuid(65534)
-    try:
-        with pytest.raises(nsd.NoPermissionError, match=r"betas_session02.hdf5 may not be read"):
+@pytest.mark.parametrize("suffix", layout.BETA_SUFFIXES)
+def test_file_without_permission(pristine, suffix):
+    with reachable_folder() as folder:
+        path = folder / f"betas_session02.{suffix}"
+        shutil.copy(pristine[0] / BETAS / path.name, path)
+        path.chmod(0o000)
+        with (
+            nobody(),
+            pytest.raises(nsd.NoPermissionError, match=rf"betas_session02\.{suffix} may not be read"),
+        ):
             nsd.read_session(path, np.zeros((1, 3), int), SHAPE)
-    finally:
-        if privileged:
-            os.seteuid(0)
+
+
+def test_folder_without_permission(pristine):
+    with reachable_folder() as folder:
+        shutil.copytree(pristine[0], folder / "nsd", copy_function=os.link)
+        (folder / "nsd" / ROI).chmod(0o000)
+        with nobody(), pytest.raises(nsd.NoPermissionError, match=r"roi/nsdgeneral\.nii\.gz may not be read"):
+            nsd.load_responses(folder / "nsd", SUBJECT, progress_bar=False)
+        (folder / "nsd" / ROI).chmod(0o755)
 
 
 @pytest.mark.parametrize(("option", "value"), [("prefer", "mat"), ("ncsnr", "guess")])

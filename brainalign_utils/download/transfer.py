@@ -142,10 +142,19 @@ def download(
         A key that the bucket does not have, a name that leads out of ``root``, too little
         room, a corrupted object, a broken connection, or another download into ``root``.
     """
-    root = Path(root)
+    try:
+        client = Client(endpoint_url, n_workers)
+        return _download(Path(root), keys, bucket, client, confirm, n_workers, verify, progress_bar)
+    except PermissionError as error:
+        raise DownloadError(
+            f"{error.filename or root} may not be read or written ({error.strerror}); change its permissions "
+            "or choose another folder"
+        ) from error
+
+
+def _download(root, keys, bucket, client, confirm, n_workers, verify, progress_bar):
     for key in keys:
         local_path(root, key)
-    client = Client(endpoint_url, n_workers)
     remotes = describe(client, bucket, keys, n_workers)
     entries = read_manifest(root)
     known = dict(entries)
@@ -155,16 +164,14 @@ def download(
         raise DownloadError("not confirmed; nothing was downloaded")
     if not plan.todo and entries == known:
         return plan
+    root.mkdir(parents=True, exist_ok=True)
     try:
-        root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / f".{MANIFEST}.lock", timeout=0):
             entries |= read_manifest(root)  # another run may have ended meanwhile
             plan = make_plan(root, remotes, lambda remote: is_done(root, remote, entries, verify))
             _Transfer(client, bucket, plan, entries, verify).run(n_workers, progress_bar)
     except Timeout:
         raise DownloadError(f"another download into {root} is running; wait for it") from None
-    except PermissionError as error:
-        raise DownloadError(f"{error.filename or root} may not be written: {error.strerror}") from error
     return plan
 
 

@@ -4,7 +4,6 @@
 0-based, in ``(x, y, z)``, with voxels on the last axis.
 """
 
-import os
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +29,8 @@ from .layout import (
 def reading(path: Path):
     """Turn what h5py, nibabel, zlib and the system raise into named errors about ``path``."""
     try:
-        os.stat(path)
+        with path.open("rb"):  # libraries hide why they cannot open a file
+            pass
         yield
     except FileNotFoundError as error:
         raise MissingFileError(
