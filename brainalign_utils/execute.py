@@ -8,6 +8,7 @@ import argparse
 import logging
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -20,10 +21,6 @@ from traitlets.config import Config
 
 from . import provenance
 from .config import project_root
-
-LOCAL_SOCKETS = Config({"KernelManager": {"transport": "ipc"}})
-"""Notebook and kernel talk through files that only this user can open, not through network ports."""
-
 
 class ParameterError(ValueError):
     """A parameter that the notebook does not declare."""
@@ -63,6 +60,7 @@ def execute(source: Path, target: Path, parameters: dict, cwd: Path | None = Non
     failed = target.with_suffix(".failed.ipynb")
     nbformat.write(notebook, plain)
     start = time.perf_counter()
+    sockets = tempfile.TemporaryDirectory(prefix="brainalign-")
     try:
         papermill.execute_notebook(
             plain,
@@ -71,7 +69,7 @@ def execute(source: Path, target: Path, parameters: dict, cwd: Path | None = Non
             cwd=str(cwd),
             kernel_name="python3",
             progress_bar=sys.stderr.isatty(),
-            config=LOCAL_SOCKETS,
+            config=_local_sockets(sockets.name),
         )
         _record(running, source, parameters, time.perf_counter() - start, cwd)
         running.replace(target)
@@ -80,8 +78,14 @@ def execute(source: Path, target: Path, parameters: dict, cwd: Path | None = Non
         running.replace(failed)
         raise
     finally:
+        sockets.cleanup()
         plain.unlink(missing_ok=True)
         running.unlink(missing_ok=True)
+
+
+def _local_sockets(folder: str) -> Config:
+    """Notebook and kernel talk through files that only this user can open, not through network ports."""
+    return Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
 
 
 def _record(path, source, parameters, seconds, root):
