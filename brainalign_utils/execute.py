@@ -22,6 +22,7 @@ from traitlets.config import Config
 from . import provenance
 from .config import project_root
 
+
 class ParameterError(ValueError):
     """A parameter that the notebook does not declare."""
 
