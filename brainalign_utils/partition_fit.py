@@ -11,6 +11,9 @@ Tour et al. 2022, NeuroImage 264:119728).  Candidate weightings come from fixed 
   alone (cross-validated) in clusters of voxels.  The model *with* a band may always fall back
   to the model *without* it, so that unique variance compares like with like.
 
+Finite training data bias shared variance a little below zero, by up to ``n_features /
+n_stimuli`` times the joint R2: a single fit takes the other band's signal for noise.
+
 Gram matrices and products with the responses are computed once for all bands and shared.
 """
 
@@ -26,18 +29,12 @@ from himalaya.scoring import r2_score as himalaya_r2_score
 from scipy.cluster.vq import kmeans2
 from tqdm.auto import tqdm
 
-from .partition import (
-    interval,
-    normalise,
-    pair_parts,
-    product_measure,
-    r2_resampled,
-    r2_score,
-    resample,
-    triple_parts,
-)
+from .partition import product_measure
+from .partition_table import Regions, bootstrap_roi, partition_dataset
 from .ridge_banded import BandedData, BandedFit, best_of, fit_weighting, share
 from .ridge_gram import make_folds
+
+__all__ = ["bootstrap_roi", "pair_weightings", "partition_instructions"]
 
 ESTIMATORS = ("banded", "concatenated", "himalaya")
 
@@ -117,7 +114,7 @@ def partition_instructions(
     data = share(bands, bands_test, Y, make_folds(len(Y), cv), len(names))
     alphas = np.unique(np.asarray(alphas, dtype=np.float64))
     models = _Models(data, alphas, estimator, tolerance)
-    regions = _Regions(Y_test, roi_masks, noise_ceiling, min_ceiling, n_bootstraps, seed)
+    regions = Regions(Y_test, roi_masks, noise_ceiling, min_ceiling, n_bootstraps, seed)
     pairs = list(combinations(range(len(names)), 2))
     with tqdm(total=len(pairs) + len(names) + len(triples) + 1, disable=not progress_bar) as bar:
         singles = [models.fit([b], [[1.0]]) for b in range(len(names))]
@@ -133,7 +130,7 @@ def partition_instructions(
             rows["triple"].append(regions.score(models.triple(triple, pair_fits)))
             bar.update()
         rows |= _all_and_all_but_one(models, singles, regions, n_weightings, seed, bar)
-    dataset = _dataset(rows, names, triples, regions)
+    dataset = partition_dataset(rows, names, triples, regions)
     varies = xr.DataArray(np.asarray(Y.std(0) > 0), dims="voxel")
     dataset = dataset.map(lambda values: values.where(varies) if "voxel" in values.dims else values)
     return dataset.assign_attrs(
@@ -258,146 +255,11 @@ def _himalaya_fit(data, bands, weightings, alphas, split):
     )
 
 
-class _Regions:
-    """Scores of a fit on test stimuli: per voxel, and bootstrapped means of regions."""
-
-    def __init__(self, Y_test, roi_masks, noise_ceiling, min_ceiling, n_bootstraps, seed):
-        self.Y_test, self.names = Y_test, list(roi_masks or {})
-        self.measures = ["raw"] if noise_ceiling is None else ["raw", "normalised"]
-        if not self.names:
-            return
-        masks = np.array([np.asarray(mask, dtype=bool) for mask in roi_masks.values()])
-        if masks.shape[1] != Y_test.shape[1]:
-            raise ValueError(
-                f"roi_masks have {masks.shape[1]} voxels but Y_test has {Y_test.shape[1]}; use the same voxels"
-            )
-        masks = masks & (Y_test.std(0) > 0)
-        scale = [np.ones(Y_test.shape[1])]
-        if noise_ceiling is not None:
-            scale.append(normalise(scale[0], noise_ceiling, min_ceiling))
-        scale = np.array(scale)[:, None] * np.where(masks, 1.0, np.nan)  # (n_measures, n_roi, n_voxels)
-        counts = np.isfinite(scale).sum(2, keepdims=True)
-        self.weights = np.nan_to_num(scale) / np.where(counts > 0, counts, np.nan)
-        self.counts = resample(len(Y_test), n_bootstraps, seed)
-
-    def score(self, fit):
-        """R2 (voxel), and with regions ``roi`` (measure, roi) and ``boot`` (bootstrap, measure, roi)."""
-        r2 = r2_score(self.Y_test, fit.predictions)
-        if not self.names:
-            return {"r2": r2}
-        flat = self.weights.reshape(-1, self.weights.shape[2]).T
-        shape = self.weights.shape[:2]
-        boot = np.nan_to_num(r2_resampled(self.Y_test, fit.predictions, self.counts)) @ flat
-        return {
-            "r2": r2,
-            "roi": (np.nan_to_num(r2) @ flat).reshape(shape),
-            "boot": boot.reshape(len(boot), *shape),
-        }
-
-
 def _pair_details(fit, estimator, n_ratios, Y_test):
     """Chosen weight of the first band (of 2), and the product measure of the joint fit."""
     weights = np.r_[pair_weightings(estimator, n_ratios)[:, 0], 0.0, 2.0]  # choices -2 and -1 at the end
     split = product_measure(Y_test, np.stack([fit.first, fit.predictions - fit.first]))
     return {"weight_a": weights[fit.choice], "split_a": split[0], "split_b": split[1]}
-
-
-def _dataset(rows, names, triples, regions):
-    """Tables of rows as a dataset, and the parts that follow from them."""
-    axes = {"single": "instruction", "without": "instruction", "with": "instruction"}
-    axes |= {"pair": "pair", "triple": "triple"}
-    tails = {"boot": ("bootstrap", "measure", "roi"), "roi": ("measure", "roi")}
-    variables = {}
-    for model, items in rows.items():
-        for key in items[0] if items else ():
-            name = key if key in ("weight_a", "split_a", "split_b") else f"{key}_{model}"
-            values = np.stack([item[key] for item in items])
-            dims = tails.get(key, ("voxel",))
-            variables[name] = (dims, values[0]) if model == "all" else ((axes[model], *dims), values)
-    pairs = list(combinations(names, 2))
-    coords = {"instruction": names, "pair": ["+".join(pair) for pair in pairs]}
-    coords |= {f"instruction_{x}": ("pair", [p[i] for p in pairs]) for i, x in enumerate("ab")}
-    if regions.names:
-        coords |= {"roi": regions.names, "measure": regions.measures}
-    if triples:
-        coords["triple"] = ["+".join(names[k] for k in triple) for triple in triples]
-    dataset = xr.Dataset(variables, coords)
-    for key in ("r2", "roi"):
-        if f"{key}_single" in dataset:
-            dataset = dataset.assign(_parts(dataset, key, names, triples))
-    return dataset
-
-
-def _parts(dataset, key, names, triples):
-    """Parts by set algebra from the R2 variables ``<key>_<model>``."""
-    prefix = {"r2": "", "roi": "roi_", "boot": "boot_"}[key]
-    single, pair = dataset[f"{key}_single"], dataset[f"{key}_pair"]
-    a, b = (single.sel(instruction=dataset[f"instruction_{x}"]).drop_vars("instruction") for x in "ab")
-    parts = pair_parts(a.values, b.values, pair.values)
-    out = {
-        f"{prefix}{part}": (pair.dims, getattr(parts, part)) for part in ("unique_a", "unique_b", "shared")
-    }
-    out[f"{prefix}unique_vs_all"] = dataset[f"{key}_with"] - dataset[f"{key}_without"]
-    if triples:
-        values = [_triple(dataset, key, names, triple) for triple in triples]
-        labels = ["a", "b", "c", "ab", "ac", "bc", "abc"]
-        dims = ("triple", "part", *dataset[f"{key}_triple"].dims[1:])
-        out[f"{prefix}triple_parts"] = xr.DataArray(np.stack(values), dims=dims, coords={"part": labels})
-    return out
-
-
-def _triple(dataset, key, names, triple):
-    members = [names[k] for k in triple]
-    singles = [dataset[f"{key}_single"].sel(instruction=name).values for name in members]
-    pairs = [dataset[f"{key}_pair"].sel(pair="+".join(p)).values for p in combinations(members, 2)]
-    parts = triple_parts(singles, pairs, dataset[f"{key}_triple"].sel(triple="+".join(members)).values)
-    return np.stack(list(parts.values()))
-
-
-def bootstrap_roi(dataset, level=0.95) -> xr.Dataset:
-    """Regional means of all parts with percentile intervals over test stimuli.
-
-    Parameters
-    ----------
-    dataset : xr.Dataset
-        From :func:`partition_instructions` with ``roi_masks``.
-    level : float
-
-    Returns
-    -------
-    xr.Dataset
-        Every variable as in the input, named ``unique_a``, ``shared``, ``r2_pair`` and so on,
-        with dimensions (..., measure, roi, bound) and bounds ``mean``, ``low``, ``high``.
-
-    Raises
-    ------
-    ValueError
-        If the dataset holds no bootstrap samples.
-    """
-    if "boot_single" not in dataset:
-        raise ValueError(
-            "dataset has no boot_single; pass roi_masks to partition_instructions to bootstrap regions"
-        )
-    names = list(dataset.instruction.values)
-    triples = [
-        tuple(names.index(n) for n in t.split("+")) for t in dataset.get("triple", xr.DataArray([])).values
-    ]
-    boot = dataset.assign(_parts(dataset, "boot", names, triples))
-    out = {}
-    for name in boot.data_vars:
-        if not name.startswith("boot_"):
-            continue
-        key = name.removeprefix("boot_")
-        samples = boot[name].transpose("bootstrap", ...)
-        mean = dataset[f"roi_{key}"].transpose(*samples.dims[1:])
-        bounds = [mean.values, *interval(samples.values, level)]
-        is_part = key in ("unique_a", "unique_b", "shared", "unique_vs_all", "triple_parts")
-        out[key if is_part else f"r2_{key}"] = (
-            (*samples.dims[1:], "bound"),
-            np.stack(bounds, axis=-1),
-        )
-    coords = {k: v for k, v in boot.coords.items() if k != "bootstrap" and "voxel" not in v.dims}
-    return xr.Dataset(out, {**coords, "bound": ["mean", "low", "high"]})
 
 
 def _triples(triples, names):
@@ -406,9 +268,7 @@ def _triples(triples, names):
         return list(combinations(range(len(names)), 3))
     for triple in triples:
         if len(set(triple)) != 3 or not set(triple) <= set(names):
-            raise ValueError(
-                f"triples contains {tuple(triple)} but must hold 3 different ones of {names}; correct the names"
-            )
+            raise ValueError(f"triples contains {tuple(triple)} but must hold 3 different ones of {names}")
     return [tuple(sorted(map(names.index, triple))) for triple in triples]
 
 

