@@ -8,6 +8,7 @@ same machine and number of threads.
 import argparse
 import logging
 import math
+import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -216,7 +217,7 @@ def main(arguments=None) -> None:
     torch.set_num_threads(options.threads)
     recipes = SHORT if options.steps == "short" else RECIPES
     recipes = {name: replace(recipe, seed=options.seed) for name, recipe in recipes.items()}
-    pool = make_pool(TRAINING_SEEDS[: options.scenes], options.threads)
+    pool = make_pool(TRAINING_SEEDS[: options.scenes], os.cpu_count() if options.scenes > 1000 else 1)
     journals = train_all(options.out, pool, recipes)
     write_card(options.out, recipes, journals, pool, options.measure)
 
