@@ -153,10 +153,15 @@ def _declare_fetch_models(parser):
 
 
 def _fetch_models(args):
+    from .model_table import MODEL_BY_ID
+
+    models = args.models or _settings(args.settings).models
+    if unknown := [model for model in models if model not in MODEL_BY_ID]:
+        raise ValueError(f"unknown model {', '.join(unknown)}; `brainalign models` prints the table")
     from .models.checkpoints import ModelError, fetch
 
     try:
-        folders = fetch(args.models or _settings(args.settings).models)
+        folders = fetch(models)
     except ModelError as error:
         return _fail(error)
     for checkpoint, folder in folders.items():
