@@ -19,8 +19,6 @@
 settings_file = "workflow/config/phantom.yml"
 
 # %%
-import pandas as pd
-
 from brainalign_utils import claim_table, claims, config, figures, ledger, partitions, store, study
 
 settings = config.load_settings(settings_file)

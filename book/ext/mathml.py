@@ -1,4 +1,4 @@
-"""Sphinx extension: equations become MathML when the book is built, so that no page needs a script for them."""
+"""Sphinx extension: equations become MathML when the book is built, so that pages need no script."""
 
 from docutils import nodes
 from latex2mathml.converter import convert

@@ -1,0 +1,46 @@
+"""After a finished build: what would an edit rerun?  ``python tests/check_rebuild.py SETTINGS``."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+PACKAGE = Path("brainalign_utils")
+DRAWS = ("04_", "06_", "07_", "08_", "09_", "10_", "11_", "12_", "13_")
+
+
+def planned(settings: str, edited: Path) -> set[str]:
+    """Stems of the notebooks that a dry run would execute after an edit of one file."""
+    before = edited.stat()
+    edited.touch()
+    command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--dry-run"]
+    command += [
+        "--workflow-profile",
+        "workflow/profiles/local",
+        "--cores",
+        "1",
+        "--config",
+        f"settings={settings}",
+    ]
+    try:
+        done = subprocess.run([*command, "--", "book"], capture_output=True, text=True, check=True)
+    finally:
+        os.utime(edited, ns=(before.st_atime_ns, before.st_mtime_ns))
+    return set(re.findall(r"output: .*/notebooks/(\w+)/", done.stdout + done.stderr))
+
+
+def main(settings: str) -> None:
+    nothing = planned(settings, Path("README.md"))
+    assert not nothing, f"an edit of README.md would rerun {sorted(nothing)}"
+    drawn = planned(settings, PACKAGE / "figures" / "style.py")
+    assert drawn and all(name.startswith(DRAWS) for name in drawn), sorted(drawn)
+    fitted = planned(settings, PACKAGE / "ridge.py")
+    assert "03_fit_encoding" in fitted and "01_load_responses" not in fitted, sorted(fitted)
+    print(
+        f"an edit of the drawing reruns {len(drawn)} kinds of notebooks, one of ridge {len(fitted)}, of README none"
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
