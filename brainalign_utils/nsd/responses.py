@@ -30,9 +30,10 @@ def load_responses(
 
     Peak memory for a full subject (30000 trials of 15724 voxels, 9000 train and 1000 test
     pictures): running means 0.57 GB and counts 0.14 GB, test trials 0.19 GB, one session as
-    int16 and float32 0.12 GB: about 1.1 GB.  Recomputing ncsnr keeps squares over all pictures,
-    0.7 GB more, and 1.4 GB more if responses are not z-scored.  Single trials of training
-    pictures are never kept (they would be 1.7 GB).
+    int16 and float32 with its temporaries 0.2 GB, Python and libraries 0.2 GB; measured 1.4 GB
+    (``benchmarks/loading.py --full``).  Recomputing ncsnr keeps squares over all pictures, measured
+    2.1 GB, and 1.4 GB more if responses are not z-scored.  Single trials of training pictures are
+    never kept (they would be 1.7 GB).
 
     Parameters
     ----------
@@ -77,9 +78,8 @@ def load_responses(
     train_ids, test_ids = design.split_stimuli(nsd_ids, np.ravel(experiment["sharedix"]).astype(int) - 1)
     recompute = ncsnr == "recompute" or (ncsnr == "auto" and not ncsnr_path(root, subject).is_file())
     trials = _Trials(nsd_ids, train_ids, test_ids, len(ijk), session_zscore, recompute)
-    for session, path in enumerate(
-        tqdm(files, f"{subject_name(subject)} sessions", disable=not progress_bar)
-    ):
+    progress = tqdm(files, f"{subject_name(subject)} sessions", disable=not progress_bar)
+    for session, path in enumerate(progress):
         betas = read_session(path, ijk, shape)
         prefetch(files[session + 1 : session + 2])
         trials.add(session, betas)
