@@ -1,0 +1,150 @@
+"""Speed of variance partitions beside himalaya.
+
+    python benchmarks/partition.py             # phantom-sized call in full; full-sized list by sample
+    python benchmarks/partition.py --full      # every pair and leave-one-out of the list with ours
+
+The list is 45 pairs and 10 leave-one-out models of ten instructions, one plain ridge fit each.
+himalaya is timed on one pair (and, with ``--full``, one leave-one-out model) and multiplied by
+their number.  Times are processor time by thread, as in ``benchmarks/ridge.py``.
+"""
+
+import argparse
+import os
+import resource
+import time
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import torch
+from ridge import RESULTS, busy_time, stamp
+
+from brainalign_utils.partition_fit import TOLERANCE, partition_instructions
+from brainalign_utils.ridge_banded import fit_weighting, share
+from brainalign_utils.ridge_gram import make_folds
+
+PHANTOM = (600, 150, 96, 1500)
+FULL = (4000, 500, 512, 4000)
+N_BANDS = 10
+ALPHAS = np.logspace(1, 4, 60)
+EXACT_TOLERANCE = 1e-6
+
+
+def simulate(shape, seed=0):
+    """Ten correlated feature spaces, and responses to three of them; float32."""
+    n, n_test, p, t = shape
+    rng = np.random.default_rng(seed)
+    common = rng.standard_normal((n + n_test, p), dtype=np.float32)
+    bands = {
+        f"I{k}": (0.7 * common + rng.standard_normal(common.shape, dtype=np.float32)) / 1.22
+        for k in range(N_BANDS)
+    }
+    Y = sum(bands[f"I{k}"] @ rng.standard_normal((p, t), dtype=np.float32) for k in range(3))
+    Y = 0.5 * Y / Y.std(0) + rng.standard_normal(Y.shape, dtype=np.float32)
+    return {k: (X[:n], X[n:]) for k, X in bands.items()}, Y[:n] / Y.std(0), Y[n:] / Y.std(0)
+
+
+def timed(call):
+    """Busy and wall seconds of a call, and its value."""
+    busy, wall = busy_time("cpu"), time.perf_counter()
+    value = call()
+    return busy_time("cpu") - busy, time.perf_counter() - wall, value
+
+
+def phantom():
+    """One call as the notebook makes it."""
+    features, Y, Y_test = simulate(PHANTOM)
+    busy, wall, _ = timed(lambda: partition_instructions(features, Y, Y_test, ALPHAS))
+    return [
+        row("phantom", PHANTOM, "ours, banded: 45 pairs x 11 ratios, leave-one-out", busy, wall, target=20)
+    ]
+
+
+def row(name, shape, what, busy, wall, **more):
+    n, _, p, t = shape
+    sizes = {"n_stimuli": n, "n_features": p, "n_voxels": t, "n_bands": N_BANDS, "n_alphas": len(ALPHAS)}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    times = {"busy_seconds": round(busy, 1), "seconds": round(wall, 1), "peak_mb": round(peak)}
+    return {"row": name, **sizes, "what": what, **times, "load": round(os.getloadavg()[0], 1), **more}
+
+
+def full_list(full):
+    """The list with ours and himalaya, by sample unless ``full``."""
+    features, Y, _ = simulate(FULL)
+    folds = make_folds(len(Y), 5)
+    bands, tests = ([torch.as_tensor(b) for b in side] for side in zip(*features.values(), strict=True))
+    responses = torch.as_tensor(Y)
+    shared, _, data = timed(lambda: share(bands, tests, responses, folds, N_BANDS))
+    pairs = list(combinations(range(N_BANDS), 2))
+    rest = [[k for k in range(N_BANDS) if k != b] for b in range(N_BANDS)]
+    ours = {}
+    for kind, models in (("pair", pairs), ("leave-one-out", rest)):
+        chosen = models if full else models[:2]
+        busy, _, _ = timed(
+            lambda chosen=chosen: [
+                fit_weighting(data, m, np.ones(len(m)), ALPHAS, EXACT_TOLERANCE).choice for m in chosen
+            ]
+        )
+        ours[kind] = busy / len(chosen), len(chosen)
+        print("ours", kind, ours[kind], flush=True)
+    banded, _, _ = timed(lambda: fit_weighting(data, pairs[0], [0.5, 1.5], ALPHAS, TOLERANCE, split=True))
+    peer = {"pair": himalaya_seconds([bands[b] for b in pairs[0]], responses)}
+    if full:
+        peer["leave-one-out"] = himalaya_seconds([bands[b] for b in rest[0]], responses)
+    return list_rows(shared, ours, banded, peer)
+
+
+def himalaya_seconds(Xs, Y):
+    """Busy seconds of the authors' solver on concatenated bands."""
+    from himalaya.backend import set_backend
+    from himalaya.ridge import RidgeCV
+
+    set_backend("torch")
+    params = {"n_targets_batch": 500, "n_alphas_batch": 10, "n_targets_batch_refit": 100, "warn": False}
+    model = RidgeCV(alphas=torch.as_tensor(ALPHAS, dtype=torch.float32), cv=5, solver_params=params)
+    busy, _, _ = timed(lambda: model.fit(torch.cat(Xs, dim=1), Y))
+    print("himalaya", sum(X.shape[1] for X in Xs), busy, flush=True)
+    return busy
+
+
+def list_rows(shared, ours, banded, peer):
+    counts = {"pair": 45, "leave-one-out": 10}
+    total = shared + sum(counts[kind] * seconds for kind, (seconds, _) in ours.items())
+    # a leave-one-out model has more features than a pair: its price bounds it from below
+    peer_total = sum(count * peer.get(kind, peer["pair"]) for kind, count in counts.items())
+    note = "one pair" + (", one leave-one-out" if "leave-one-out" in peer else "; leave-one-out as a pair")
+    rows = [row("list", FULL, "ours: shared products", shared, shared)]
+    for kind, (seconds, n) in ours.items():
+        rows.append(row("list", FULL, f"ours: one {kind}", seconds, seconds, sample=n))
+    rows.append(row("list", FULL, "ours: one ratio of a banded pair", banded, banded, sample=1))
+    rows.append(row("list", FULL, "ours: whole list", total, total))
+    rows.append(
+        row("list", FULL, "himalaya: whole list", peer_total, peer_total, sample=note, target=15)
+        | {"ratio": round(peer_total / total, 1)}
+    )
+    return rows
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--only", choices=("phantom", "list"))
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    args = parser.parse_args()
+    args.device = "cpu"
+    torch.set_num_threads(args.threads)
+    rows = [] if args.only == "list" else phantom()
+    rows += [] if args.only == "phantom" else full_list(args.full)
+    table = stamp(pd.DataFrame(rows), args)
+    path = RESULTS / "partition.csv"
+    if path.exists():
+        old = pd.read_csv(path)
+        table = pd.concat([old[~old.row.isin(table.row)], table], ignore_index=True)
+    table.to_csv(path, index=False)
+    print(table.to_string())
+
+
+if __name__ == "__main__":
+    main()
