@@ -33,6 +33,7 @@ from .partition import product_measure
 from .partition_table import Regions, bootstrap_roi, partition_dataset
 from .ridge_banded import BandedData, BandedFit, best_of, fit_weighting, share
 from .ridge_gram import make_folds
+from .ridge_voxels import choose_device
 
 __all__ = ["bootstrap_roi", "pair_weightings", "partition_instructions"]
 
@@ -65,6 +66,7 @@ def partition_instructions(
     n_bootstraps=1000,
     seed=0,
     tolerance=TOLERANCE,
+    device="auto",
     progress_bar=False,
 ):
     """Variance partition of responses between the feature spaces of several instructions.
@@ -92,6 +94,7 @@ def partition_instructions(
     n_bootstraps, seed : int
     tolerance : float
         Of the scores that choose weighting and penalty.
+    device : {"auto", "cpu", "cuda"} or torch.device
     progress_bar : bool
 
     Returns
@@ -110,8 +113,9 @@ def partition_instructions(
     """
     names = list(features)
     bands, bands_test, Y, Y_test = _checked(features, Y, Y_test, estimator)
-    triples = _triples(triples, names)
-    data = share(bands, bands_test, Y, make_folds(len(Y), cv), len(names))
+    triples, device = _triples(triples, names), choose_device(device)
+    bands, bands_test = ([band.to(device) for band in side] for side in (bands, bands_test))
+    data = share(bands, bands_test, Y.to(device), make_folds(len(Y), cv), len(names))
     alphas = np.unique(np.asarray(alphas, dtype=np.float64))
     models = _Models(data, alphas, estimator, tolerance)
     regions = Regions(Y_test, roi_masks, noise_ceiling, min_ceiling, n_bootstraps, seed)
@@ -223,7 +227,7 @@ class _Models:
 def _himalaya_fit(data, bands, weightings, alphas, split):
     """The same candidates with himalaya's solver, as a reference."""
     before = get_backend().name
-    set_backend("torch")
+    set_backend("torch_cuda" if data.X.is_cuda else "torch")
     try:
         Xs = [data.X[:, data.slices[b]] for b in bands]
         folds = [(np.setdiff1d(np.arange(len(data.X)), fold), fold) for fold in data.folds]
@@ -243,7 +247,8 @@ def _himalaya_fit(data, bands, weightings, alphas, split):
     finally:
         set_backend(before)
     n_first = Xs[0].shape[1]
-    X_test = torch.cat([data.X_test[:, data.slices[b]] for b in bands], dim=1)
+    X_test = torch.cat([data.X_test[:, data.slices[b]] for b in bands], dim=1).cpu()
+    weights, cv_scores, deltas = weights.cpu(), cv_scores.cpu(), deltas.cpu()
     choice = cv_scores.argmax(0)
     best_alphas = torch.as_tensor(weightings).T[0][choice] / deltas[0].exp()
     return BandedFit(

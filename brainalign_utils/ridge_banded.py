@@ -158,7 +158,8 @@ def fit_weighting(data: BandedData, bands, weights, alphas, tolerance, index=0, 
     tests = [refit.test_features(X_test, None)]
     if split:
         n_first = data.slices[bands[0]].stop - data.slices[bands[0]].start
-        tests.append(refit.test_features(X_test * (torch.arange(len(features)) < n_first), None))
+        is_first = torch.arange(len(features), device=X.device) < n_first
+        tests.append(refit.test_features(X_test * is_first, None))
     interpolation = torch.as_tensor(nodes.weights, device=X.device)
     workspace, n_voxels = Workspace(X), data.Y.shape[1]
     cv_scores, best_alphas = np.empty(n_voxels), np.empty(n_voxels)
@@ -183,12 +184,13 @@ def _features(data, bands, weights):
     index = np.concatenate([np.arange(data.slices[b].start, data.slices[b].stop) for b in bands])
     sizes = [data.slices[b].stop - data.slices[b].start for b in bands]
     scales = np.repeat(np.sqrt(np.asarray(weights, dtype=np.float64)), sizes)
-    return torch.as_tensor(index), torch.as_tensor(scales, dtype=data.X.dtype)
+    device = data.X.device
+    return torch.as_tensor(index, device=device), torch.as_tensor(scales, dtype=data.X.dtype, device=device)
 
 
 def _grams(data, form, bands, weights, features, scales):
     if form == "dual" and data.kernels is not None:
-        weights = torch.as_tensor(np.asarray(weights), dtype=data.X.dtype)
+        weights = torch.as_tensor(np.asarray(weights), dtype=data.X.dtype, device=data.X.device)
         return Grams(dual=torch.einsum("b,bij->ij", weights, data.kernels[list(bands)]))
     if form == "primal" and data.grams is not None:
         return data.grams.select(features, scales)
