@@ -117,7 +117,8 @@ def stage(settings: Settings, root: Path) -> Path:
 
 def render(source: Path, output: Path) -> None:
     """Run Jupyter Book on staged pages; its warnings are errors."""
-    command = [sys.executable, "-m", "jupyter_book", "build", str(source), "--path-output", str(output)]
+    tool = Path(sys.executable).with_name("jupyter-book")
+    command = [str(tool), "build", str(source), "--path-output", str(output)]
     command += ["--warningiserror", "--keep-going", "--quiet"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
