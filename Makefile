@@ -17,7 +17,7 @@ export MKL_NUM_THREADS ?= $(OMP_NUM_THREADS)
 export HF_HUB_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env study book paper serve lab test test-all lint format phantom-models benchmark lock clean
+.PHONY: help env study book figure paper serve lab test test-all lint format phantom-models benchmark lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -37,6 +37,9 @@ study: $(READY) ## run the study of SETTINGS (the phantom by default), without t
 book: $(READY) ## run the study and build the book
 	$(RUN) --config settings="$(SETTINGS)" nsd="$(NSD)" -- book
 	@$(BIN)/python -m brainalign_utils.publish where --settings "$(SETTINGS)"
+
+figure: $(READY) ## remake one result and what it needs: make figure NOTEBOOK=04_compare_models
+	$(RUN) --config settings="$(SETTINGS)" nsd="$(NSD)" figure="$(NOTEBOOK)" -- figure
 
 paper: ## the same on real data: make paper NSD=/path [SETTINGS=workflow/config/nsd.yml PROFILE=slurm]
 	@test -n "$(NSD)" || { echo "make paper needs NSD=/path/to/natural-scenes-dataset (the folder that holds nsddata)"; exit 2; }

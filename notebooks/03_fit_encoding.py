@@ -48,8 +48,8 @@ reader = study.feature_reader(settings, model)
 scores, predictions = encoding.fit_encoding(
     spaces, reader, responses, settings.alphas(), settings.encoding, keep_for=masks, keep_component=main
 )
-store.write_dataset(paths.scores(subject, model), scores)
-store.write_dataset(paths.predictions(subject, model), predictions)
+stored = store.write_dataset(paths.scores(subject, model), scores)
+stored = store.write_dataset(paths.predictions(subject, model), predictions)
 
 # %% [markdown]
 # ## How sure, and against what chance?
@@ -67,7 +67,7 @@ samples = intervals.region_samples(
     settings.stats.n_bootstraps,
     settings.stats.seed,
 )
-store.write_dataset(paths.samples(subject, model), samples.to_dataset(name="alignment"))
+stored = store.write_dataset(paths.samples(subject, model), samples.to_dataset(name="alignment"))
 
 # %%
 best = spaces[spaces.component == main].iloc[

@@ -9,9 +9,9 @@
 # ---
 
 # %% [markdown]
-# # Figure 2: which models predict which regions?
+# # Which models predict which regions?
 #
-# The central comparison: instruction-tuned multimodal models beside a vision-only model, CLIP, and the same
+# The central comparison, the paper's figure 2: instruction-tuned multimodal models beside a vision-only model, CLIP, and the same
 # architectures with random weights, in early visual cortex and in regions for bodies, faces, places and words.
 
 # %% tags=["parameters"]
@@ -22,7 +22,6 @@ from brainalign_utils import config, figures, study
 from brainalign_utils.tables import PAPER_GROUPS, ROI_BY_ID
 
 settings = config.load_settings(settings_file)
-COMMAND = "make study"
 
 # %% [markdown]
 # ## From scores to one number per model and region
@@ -47,7 +46,7 @@ figures.save_figure(
     caption="Ceiling-normalised alignment of each model with six groups of regions. Digits: single subjects; "
     "marker and bar: mean and 95 % interval over resampled test pictures; grey: range under shuffled rows.",
     alt=figures.alt_models(table),
-    command=COMMAND,
+    command="make figure NOTEBOOK=04_compare_models",
 )  # fmt: skip
 
 # %% [markdown]

@@ -64,7 +64,9 @@ parts = partition_fit.partition_instructions(
 regions = partition_fit.bootstrap_roi(parts)
 stored = parts[["r2_single", "r2_all", "r2_without", "unique_vs_all", "unique_a", "unique_b", "shared", "r2_pair"]]
 merged = stored.merge(regions.rename({name: f"region_{name}" for name in regions.data_vars}))
-store.write_dataset(paths.partition(subject, model), merged.assign_attrs(component=component, layer=layer))
+file = store.write_dataset(
+    paths.partition(subject, model), merged.assign_attrs(component=component, layer=layer)
+)
 
 # %% [markdown]
 # ## Unique share of each instruction

@@ -9,9 +9,9 @@
 # ---
 
 # %% [markdown]
-# # Figure 3: which instruction suits which voxel?
+# # Which instruction suits which voxel?
 #
-# Each voxel is given to the instruction under which the model predicts it best. A map of winners looks decisive even
+# The paper's figure 3. Each voxel is given to the instruction under which the model predicts it best. A map of winners looks decisive even
 # where the race was a tie, so the opacity of a colour is the margin before the second best.
 
 # %% tags=["parameters"]
@@ -43,7 +43,7 @@ figures.save_figure(
     fig, shares, "figure_3", settings,
     caption=f"Best instruction of each voxel ({models[0]}); opacity is the margin before the second best.",
     alt=figures.alt_winner_shares(mean, kind="Flat maps"),
-    command="make study",
+    command="make figure NOTEBOOK=07_map_instructions",
 )  # fmt: skip
 
 # %% [markdown]
@@ -56,7 +56,7 @@ figures.save_figure(
     fig, mean, "winner_shares", settings,
     caption="Share of each region's voxels that each instruction wins, mean over models and subjects.",
     alt=figures.alt_winner_shares(mean),
-    command="make study",
+    command="make figure NOTEBOOK=07_map_instructions",
 )  # fmt: skip
 
 # %% [markdown]
@@ -73,5 +73,5 @@ figures.save_figure(
     fig, agreement, "agreement", settings,
     caption="Agreement between the models' maps of the best instruction, beside what chance gives.",
     alt=figures.alt_agreement(table),
-    command="make study",
+    command="make figure NOTEBOOK=07_map_instructions",
 )  # fmt: skip

@@ -9,9 +9,9 @@
 # ---
 
 # %% [markdown]
-# # Figure 4: visual concepts
+# # Visual concepts
 #
-# Test pictures are grouped by what COCO's annotations say is in them: people, animals, food, vehicles; few or many objects;
+# The paper's figure 4. Test pictures are grouped by what COCO's annotations say is in them: people, animals, food, vehicles; few or many objects;
 # indoors or outdoors. Within a group, does the instruction that asks for it predict the brain better than others?
 
 # %% tags=["parameters"]
@@ -56,7 +56,7 @@ figures.save_figure(
     fig, table, "figure_4", settings,
     caption="Normalised alignment within groups of test pictures, by instruction; mean over models and subjects.",
     alt=figures.alt_concepts(shown),
-    command="make study",
+    command="make figure NOTEBOOK=08_group_concepts",
 )  # fmt: skip
 
 # %% [markdown]

@@ -9,9 +9,9 @@
 # ---
 
 # %% [markdown]
-# # Figure 5: layers
+# # Which layers match which regions?
 #
-# Where in a model is the information that a region carries? Layers of different architectures cannot be matched by number, so
+# The paper's figure 5. Where in a model is the information that a region carries? Layers of different architectures cannot be matched by number, so
 # the axis is relative depth: 0 is the embedding, 1 the last layer. Vision tower, Q-Former and language model
 # are shown side by side, never on one axis.
 
@@ -32,7 +32,7 @@ figures.save_figure(
     fig, table, "figure_5", settings,
     caption="Ceiling-normalised alignment over relative depth; thin lines are subjects, the marker is the peak.",
     alt=figures.alt_layers(table),
-    command="make study",
+    command="make figure NOTEBOOK=09_trace_layers",
 )  # fmt: skip
 
 # %% [markdown]
@@ -58,5 +58,5 @@ figures.save_figure(
     fig, peak, "best_layers", settings,
     caption=f"Relative depth of the best layer of each voxel ({models[0]}, {component}).",
     alt=figures.alt_maps(maps, "relative depth of the best layer"),
-    command="make study",
+    command="make figure NOTEBOOK=09_trace_layers",
 )  # fmt: skip

@@ -9,9 +9,9 @@
 # ---
 
 # %% [markdown]
-# # Figure 6: what instructions share, and what each adds
+# # What instructions share, and what each adds
 #
-# The paper reports that most explained variance is shared between captioning and the other instructions, and more so in higher than in early
+# The paper's figure 6. It reports that most explained variance is shared between captioning and the other instructions, and more so in higher than in early
 # visual areas. Reviewers asked for more than pairs: what does each instruction add that *none* of the others has?
 
 # %% tags=["parameters"]
@@ -43,7 +43,7 @@ figures.save_figure(
     fig, pairs, "figure_6", settings,
     caption=f"Variance explained by {reference} and {partner}: alone, and shared. Negative parts are stated below.",
     alt=figures.alt_venns(venns, unit=unit),
-    command="make study",
+    command="make figure NOTEBOOK=10_show_partitions",
 )  # fmt: skip
 
 # %% [markdown]
@@ -56,7 +56,7 @@ figures.save_figure(
     fig, everywhere, "pair_matrix", settings,
     caption="Every pair of instructions: what both explain, and what the row explains beyond the column.",
     alt=figures.alt_pair_matrix(everywhere, unit=unit),
-    command="make study",
+    command="make figure NOTEBOOK=10_show_partitions",
 )  # fmt: skip
 
 # %% [markdown]
@@ -72,7 +72,7 @@ figures.save_figure(
     fig, unique, "unique_all", settings,
     caption="Variance that each instruction explains and none of the others does; digits are subjects, bars their range.",
     alt=figures.alt_instructions(unique, unit=f"unique {unit}"),
-    command="make study",
+    command="make figure NOTEBOOK=10_show_partitions",
 )  # fmt: skip
 
 # %% [markdown]
@@ -85,7 +85,7 @@ figures.save_figure(
     fig, shared, "early_higher", settings,
     caption=f"Share of the jointly explained variance that {reference} and another instruction have in common.",
     alt=figures.alt_early_higher(shared),
-    command="make study",
+    command="make figure NOTEBOOK=10_show_partitions",
 )  # fmt: skip
 
 # %% [markdown]

@@ -39,7 +39,7 @@ if settings.paths.table("recovery").is_file():
 else:
     recovery = None
 verdicts = claims.evaluate(claim_table.load_claims(), tables, settings.data, recovery)
-store.write_table(settings.paths.table("ledger"), verdicts)
+ledger_file = store.write_table(settings.paths.table("ledger"), verdicts)
 claims.summary(verdicts).to_frame("claims")
 
 # %%
@@ -68,7 +68,7 @@ figures.save_figure(
     fig, contrasts, "tension", settings,
     caption="Multimodal language models minus ViT-H in early visual cortex, under each combination of choices.",
     alt=figures.alt_choices(contrasts),
-    command="make study",
+    command="make figure NOTEBOOK=12_check_claims",
 )  # fmt: skip
 
 # %% [markdown]

@@ -44,7 +44,7 @@ checks = [
     truth.layer_rows(settings, model),
 ]
 table = pd.concat(checks, ignore_index=True)
-store.write_table(settings.paths.table("recovery"), table)
+recovery_file = store.write_table(settings.paths.table("recovery"), table)
 
 # %% tags=["figure:recovery"]
 fig = figures.plot_recovery(table)
@@ -52,7 +52,7 @@ figures.save_figure(
     fig, table, "recovery", settings,
     caption="Estimate against planted value; filled circles passed their check, open crosses failed.",
     alt=figures.alt_recovery(table),
-    command="make study",
+    command="make figure NOTEBOOK=13_recover_truth",
 )  # fmt: skip
 
 # %%
