@@ -25,7 +25,7 @@ n_shards = 1
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from brainalign_utils import config, extraction, nsd, store
+from brainalign_utils import config, extraction, nsd, show, store
 from brainalign_utils.model_table import MODEL_BY_ID
 
 settings = config.load_settings(settings_file)
@@ -81,7 +81,7 @@ plt.show()
 # %%
 texts = {i.id: i.text for i in settings.instruction_rows()}
 shown = answers[answers.nsd_id == example] if len(answers) else pd.DataFrame(columns=["instruction", "text"])
-pd.DataFrame(
-    {"instruction": shown.instruction.map(texts).to_numpy(), "answer": shown.text.to_numpy()},
-    index=shown.instruction.to_numpy(),
-).style.set_properties(**{"text-align": "left", "white-space": "normal"}) if len(shown) else "This model takes no instruction."
+said = pd.DataFrame(
+    {"id": shown.instruction, "instruction": shown.instruction.map(texts), "answer": shown.text}
+)
+show.WordTable(said) if len(said) else "This model takes no instruction."

@@ -20,7 +20,7 @@ settings_file = "workflow/config/phantom.yml"
 # %%
 import pandas as pd
 
-from brainalign_utils import coco, concepts, config, figures, nsd, results, study
+from brainalign_utils import coco, concepts, config, figures, nsd, results, show, study
 
 settings = config.load_settings(settings_file)
 models = [model for model in settings.partition.models if model in settings.models]
@@ -35,10 +35,11 @@ objects = coco.read_objects(settings.paths.coco, nsd.read_stim_info(settings.pat
 
 # %%
 groups = concepts.concept_groups(objects, ids)
-pd.DataFrame(
-    {"group": row.title, "kind": row.kind, "a picture counts if": row.definition, "pictures": groups[row.id].sum()}
-    for row in concepts.CONCEPTS
-)
+rows = [
+    {"group": c.title, "kind": c.kind, "a picture counts if": c.definition, "pictures": groups[c.id].sum()}
+    for c in concepts.CONCEPTS
+]
+show.WordTable(pd.DataFrame(rows))
 
 # %%
 rois = ["nsdgeneral"]

@@ -19,7 +19,9 @@
 settings_file = "workflow/config/phantom.yml"
 
 # %%
-from brainalign_utils import claim_table, claims, config, figures, ledger, partitions, store, study
+import pandas as pd
+
+from brainalign_utils import claim_table, claims, config, figures, ledger, partitions, show, store, study
 
 settings = config.load_settings(settings_file)
 
@@ -42,18 +44,28 @@ verdicts = claims.evaluate(claim_table.load_claims(), tables, settings.data, rec
 ledger_file = store.write_table(settings.paths.table("ledger"), verdicts)
 claims.summary(verdicts).to_frame("claims")
 
-# %%
-numbered = verdicts[verdicts.number.notna()].fillna("")
-numbered[["number", "text", "source", "reported", "computed", "verdict", "recovered"]].style.hide(axis="index")
+# %% tags=["full-width"]
+numbered = verdicts[verdicts.number.notna()]
+shown = pd.DataFrame(
+    {
+        "claim": [f"{row.number:.0f}. {row.text}" for row in numbered.itertuples()],
+        "source": numbered.source,
+        "reported": numbered.reported,
+        "computed": numbered.computed,
+        "verdict": numbered.verdict,
+        "method recovers truth": numbered.recovered.map({True: "yes", False: "no"}),
+    }
+)
+show.WordTable(shown)
 
 # %% [markdown]
 # ## Every public number
 #
 # Digitised from slides or printed in the authors' notebook, each with its own tolerance.
 
-# %%
-bare = verdicts[verdicts.number.isna()].fillna("")
-bare[["text", "source", "reported", "tolerance", "computed", "verdict"]].style.hide(axis="index")
+# %% tags=["full-width"]
+bare = verdicts[verdicts.number.isna()][["text", "reported", "tolerance", "computed", "verdict"]]
+show.WordTable(bare)
 
 # %% [markdown]
 # ## A tension inside the public material
@@ -75,4 +87,4 @@ figures.save_figure(
 # Which choice changes the answer? For each factor: the share of pairs of analyses, different in that choice alone, whose sign or verdict differs.
 
 # %%
-flips.round(3).style.hide(axis="index")
+show.WordTable(flips)
