@@ -74,8 +74,8 @@ def choose_nodes(alphas, smallest, largest, tolerance) -> AlphaNodes:
     if tolerance == 0 or len(alphas) < 4:
         return AlphaNodes(alphas, np.eye(len(alphas)))
     floor = max(smallest, 1e-3 * alphas.min())
-    octaves = np.floor(np.log2(floor)), np.ceil(np.log2(max(largest, 2 * floor)))
-    return _choose_nodes(tuple(alphas), *octaves, tolerance)
+    low, high = np.floor(2 * np.log2(floor)) / 2, np.ceil(2 * np.log2(max(largest, 2 * floor))) / 2
+    return _choose_nodes(tuple(alphas), low, high, tolerance)  # half octaves, so that plans are reused
 
 
 @lru_cache(maxsize=64)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from .ridge_filters import AlphaNodes, filter_factors, filtered_products, plan_spectrum
-from .ridge_gram import Grams, eigh_clamped, is_well_conditioned, largest_eigenvalue, rest_of, take_rows
+from .ridge_gram import Grams, eigh_clamped, is_well_conditioned, rest_of, take_rows
 
 
 @dataclass(frozen=True)
@@ -233,17 +233,32 @@ class DowndateFolds:
         self.smallest_pivot = 1.0
 
     def spectrum(self):
-        """Bounds of the eigenvalues of all training sets.
+        """Range of the eigenvalues of all training sets.
 
-        Stimuli left out take rows from a kernel (its smallest eigenvalue does not fall) or
-        ``X_k'X_k`` from a Gram matrix (it falls by at most the largest leverage).
+        Leaving stimuli out takes rows from a kernel, whose smallest eigenvalue does not fall,
+        or ``X_k'X_k`` from a Gram matrix, where it is estimated.
         """
         smallest, largest = self.basis.eigenvalues[[0, -1]]
         if self.design.form == "primal" and smallest > 0:
-            rows = [take_rows(self.left, fold) / self.basis.shift(0).sqrt() for fold in self.design.folds]
-            leverage = max(largest_eigenvalue(r @ r.T) for r in rows)
-            smallest *= max(1 - leverage, 0) / 2  # the power iteration comes from below
+            smallest = min(self._smallest_eigenvalue(fold) for fold in self.design.folds)
         return smallest, largest
+
+    def _smallest_eigenvalue(self, fold, n_iter=20):
+        """Half of the estimate by inverse iteration, which comes from above; 0 if there is none.
+
+        With ``B = A_k L^-1/2``: ``(L - A_k'A_k)^-1 = L^-1/2 (I + B'(I - BB')^-1 B) L^-1/2``.
+        """
+        root = self.basis.shift(0).sqrt()
+        rows = take_rows(self.left, fold) / root
+        factor, info = torch.linalg.cholesky_ex(torch.eye(len(rows)).to(rows) - rows @ rows.T)
+        if int(info):
+            return 0.0
+        vector = torch.ones_like(root)
+        for _ in range(n_iter):
+            scaled = vector / vector.norm() / root
+            inner = torch.cholesky_solve((rows @ scaled)[:, None], factor)[:, 0]
+            vector = (scaled + rows.T @ inner) / root
+        return 0.5 / float(vector.norm())
 
     def is_well_conditioned(self, alpha):
         return is_well_conditioned(self.basis.eigenvalues, alpha)
