@@ -206,6 +206,12 @@ def test_feature_spaces(written):
     np.testing.assert_allclose(table[table["component"] == "vision"]["depth"], [0, 0.5, 1])
 
 
+def test_component_of_one_layer_is_at_depth_one(tmp_path):
+    features = _store(tmp_path, components={"projection": (("none",), 1, 5)})
+    features.create()
+    assert store.feature_spaces(features.folder)["depth"].tolist() == [1.0]
+
+
 def test_blocks_resume_and_shard(tmp_path):
     features, arrays = _store(tmp_path), _arrays()
     features.create()

@@ -220,14 +220,15 @@ def feature_spaces(folder: Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        component, instruction, layer and depth = layer / last layer of the component, 0 to 1.
+        component, instruction, layer and depth = layer / last layer of the component, 0 to 1; a
+        component of one layer has depth 1.
     """
     rows = []
     for path in _component_paths(folder):
         group = open_group(path)
         layers = group["layer"][:]
         rows += [
-            (path.stem, str(instruction), int(layer), float(layer / max(layers.max(), 1)))
+            (path.stem, str(instruction), int(layer), float(layer / layers.max()) if layers.max() else 1.0)
             for instruction in group["instruction"][:]
             for layer in layers
         ]
