@@ -46,9 +46,9 @@ N_FOLDS_OF = {"himalaya-fold": 5}
 
 SCALE = (9000, 4096, 15_724, 60)
 GROW = {  # what grows: its place in the shape, and shapes
-    "voxels": (2, [(2000, 512, t, 60) for t in (1000, 4000, 16_000)]),
-    "features": (1, [(2000, p, 2000, 60) for p in (256, 1024, 4096)]),
-    "penalties": (3, [(2000, 512, 2000, a) for a in (5, 20, 60)]),
+    "voxels": (2, [(1500, 256, t, 60) for t in (500, 2000, 8000)]),
+    "features": (1, [(1500, p, 1000, 60) for p in (128, 512, 2048)]),
+    "penalties": (3, [(1500, 512, 1000, a) for a in (5, 20, 60)]),
 }
 TUNED = {"n_targets_batch": 2000, "n_alphas_batch": 5, "n_targets_batch_refit": 1000}
 

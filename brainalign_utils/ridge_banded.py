@@ -15,7 +15,7 @@ from .ridge_scores import mean_scores, select_alphas
 SHARED_BYTES = 4 * 2**30
 """Gram matrices, kernels and products larger than this are computed anew for every model."""
 
-BLOCK_BYTES = 256 * 2**20
+BLOCK_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True)

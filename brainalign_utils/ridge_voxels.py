@@ -14,7 +14,7 @@ from .ridge_scores import SCORES, mean_scores, select_alphas
 EDGE_WARNING = 0.02
 """Share of voxels at an end of the grid above which a warning is given."""
 
-BLOCK_BYTES = 256 * 2**20
+BLOCK_BYTES = 96 * 2**20
 """Temporary memory of a block of voxels on a CPU."""
 
 
