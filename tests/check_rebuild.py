@@ -37,9 +37,7 @@ def main(settings: str) -> None:
     assert drawn and all(name.startswith(DRAWS) for name in drawn), sorted(drawn)
     fitted = planned(settings, PACKAGE / "ridge.py")
     assert "03_fit_encoding" in fitted and "01_load_responses" not in fitted, sorted(fitted)
-    print(
-        f"an edit of the drawing reruns {len(drawn)} kinds of notebooks, one of ridge {len(fitted)}, of README none"
-    )
+    print(f"kinds of notebooks rerun: drawing {len(drawn)}, ridge {len(fitted)}, README none")
 
 
 if __name__ == "__main__":
