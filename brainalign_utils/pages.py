@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import median
 
 import nbformat
+import pandas as pd
 
 DROPPED_TAGS = {"injected-parameters"}
 
@@ -114,3 +115,20 @@ def cost_table(executed: Path) -> str:
             f"Machine: {machine}. Jobs run side by side, one per core; times include starting a kernel.",
         ]
     return "\n".join(lines) + "\n"
+
+
+def ridge_table(results: Path) -> str:
+    """Markdown table of the ridge benchmark, from the file that ``benchmarks/ridge.py`` writes."""
+    if not results.is_file():
+        return "Not measured yet: `make benchmark`.\n"
+    table = pd.read_csv(results)
+    columns = ("n, p, voxels, penalties", "solver", "median s", "ours is faster by", "target", "runs", "load")
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for row in table.itertuples():
+        shape = f"{row.n_stimuli}, {row.n_features}, {row.n_voxels}, {row.n_alphas}"
+        ratio = "" if row.solver == "ours" else f"{row.ratio:.1f}x"
+        target = "" if pd.isna(row.target) else f"{row.target:g}x"
+        cells = (shape, row.solver, f"{row.seconds:.1f}", ratio, target, row.n_runs, f"{row.load:.1f}")
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    facts = f"Machine: {table.machine.iloc[-1]}; {table.versions.iloc[-1]}; {table.date.iloc[-1]}."
+    return "\n".join([*lines, "", f"{facts} *Load* is the machine's load average during the runs."]) + "\n"

@@ -17,7 +17,7 @@ import nbformat
 import yaml
 
 from .config import Paths, Settings, load_settings, project_root
-from .pages import clean_notebook, cost_table
+from .pages import clean_notebook, cost_table, ridge_table
 
 ANNOUNCEMENT = {
     "phantom": "<strong>Phantom data.</strong> Simulated brains, drawn scenes and tiny models: "
@@ -64,7 +64,8 @@ def pages(root: Path, data: str = "phantom") -> list[str]:
 
 def book_sources(root: Path) -> list[str]:
     """Files outside the notebooks on which the built book depends."""
-    fixed = [root / "_toc.yml", root / "_config.yml", *sorted((root / "book").rglob("*"))]
+    folders = [path for name in ("book", "benchmarks/results") for path in sorted((root / name).rglob("*"))]
+    fixed = [root / "_toc.yml", root / "_config.yml", *folders]
     code = [Path(__file__), Path(__file__).with_name("pages.py")]
     return [str(p.relative_to(root)) for p in [*fixed, *code] if p.is_file() and "__pycache__" not in p.parts]
 
@@ -105,6 +106,7 @@ def stage(settings: Settings, root: Path) -> Path:
     generated = target / "book" / "generated"
     generated.mkdir()
     (generated / "cost.md").write_text(cost_table(paths.executed("x").parents[1]))
+    (generated / "ridge.md").write_text(ridge_table(root / "benchmarks" / "results" / "ridge.csv"))
     (generated / "notice.md").write_text(NOTICES[settings.data])
     downloads = target / "book" / "downloads"
     downloads.mkdir()
