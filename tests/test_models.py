@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tiny_models
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
@@ -257,6 +258,15 @@ def test_random_initialisation_is_seeded_and_sees_the_image():
         np.testing.assert_array_equal(first["language"], again["language"])
         assert first["language"].std(axis=2).mean() > 1e-4
         assert not np.allclose(first["vision"], trained["vision"], atol=1e-2)
+
+
+def test_preprocessing_equals_the_processor():
+    pictures = [tiny_models.picture(i) for i in (3, 8)]
+    for id in ("vit-h", "clip-image", "instructblip", "blip2", "idefics", "mplug-owl"):
+        adapter = _phantom(id)
+        expected = adapter.image_processor(images=[Image.fromarray(p) for p in pictures], return_tensors="pt")
+        expected = expected if isinstance(expected, torch.Tensor) else expected["pixel_values"]
+        np.testing.assert_allclose(adapter.preprocess(pictures), expected, rtol=0, atol=1e-6)
 
 
 def test_alternative_image_size():
