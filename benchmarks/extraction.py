@@ -11,6 +11,8 @@ output of every layer with hooks, as thingsvision does, and averages afterwards.
 
 Every run is a process of its own; the two ways take turns; medians are reported.  Memory is the growth of
 the resident set while running, beyond model and libraries (CPU), or the largest allocation (GPU).
+``load`` is the machine's load average afterwards: beyond the number of threads, times are of a busy machine
+and only processor seconds (``cpu``) compare.
 """
 
 import argparse
@@ -258,6 +260,7 @@ def compare(name, options):
         "utilisation": utilisation(name, last, middle["ours"]["wall"], options),
         "parts": json.dumps(last["parts"]),
         "hardware": last["hardware"],
+        "load": round(os.getloadavg()[0], 1),
     }
 
 
