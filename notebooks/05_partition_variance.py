@@ -49,7 +49,8 @@ print(f"{component}, layer {layer}; {len(features)} instructions, "
 # With plain ridge on concatenated features, adding a useless feature space to a good one can lower the score, which
 # shows up as negative unique variance. Banded ridge weighs each space by itself: the weights of a pair are chosen
 # per voxel on training folds. All pairs, and every instruction against all others, come from one set of Gram matrices. Negative
-# parts that remain are kept and shown: they are the noise of the estimate.
+# parts that remain are kept and shown: they are the noise of the estimate. With few training pictures for the number of features, the joint
+# model overfits a little more than the single ones, which makes shared variance look slightly smaller than it is.
 
 # %%
 masks = {i: responses.roi_mask.sel(roi=i).values for i, roi in ROI_BY_ID.items() if roi.kind == "group"}
