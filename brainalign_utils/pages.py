@@ -122,7 +122,8 @@ def ridge_table(results: Path) -> str:
     if not results.is_file():
         return "Not measured yet: `make benchmark`.\n"
     table = pd.read_csv(results)
-    columns = ("n, p, voxels, penalties", "solver", "CPU seconds, one thread", "ours is faster by", "target", "runs", "load")
+    columns = ["n, p, voxels, penalties", "solver", "CPU seconds, one thread"]
+    columns += ["ours is faster by", "target", "runs", "load"]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for row in table.itertuples():
         shape = f"{row.n_stimuli}, {row.n_features}, {row.n_voxels}, {row.n_alphas}"
