@@ -86,14 +86,17 @@ pd.Series(null.r.mean("voxel").values, name="mean correlation on shuffled rows")
 # The mean correlation over the voxels of a region, raw, layer by layer.
 
 # %% mystnb={"image": {"alt": "Lines of mean correlation over relative depth of the layers, one per region, for each component of the model."}}
-table = alignment.layer_table(scores, subject=subject, model=model)
+table = alignment.layer_table(scores, subject=subject, model=model).dropna(subset=["mean"])
 table = table[table.roi.isin(PAPER_GROUPS)].assign(region=lambda t: t.roi.map(lambda i: ROI_BY_ID[i].title))
-grid = sns.relplot(
-    table, x="depth", y="mean", hue="region", col="component", kind="line", errorbar=None,
-    height=2.6, aspect=0.9, marker="o",
-)
-grid.set_axis_labels("relative depth", f"correlation ({settings.data})").set_titles("{col_name}")
-plt.show()
+if table.empty:
+    print("No layer has a defined score: this model's states do not differ between pictures.")
+else:
+    grid = sns.relplot(
+        table, x="depth", y="mean", hue="region", col="component", kind="line", errorbar=None,
+        height=2.6, aspect=0.9, marker="o",
+    )
+    grid.set_axis_labels("relative depth", f"correlation ({settings.data})").set_titles("{col_name}")
+    plt.show()
 
 # %% [markdown]
 # Depth 0 is the embedding, depth 1 the last layer. A line averages over instructions. The curves are raw: regions differ
