@@ -79,6 +79,8 @@ def machine() -> str:
 def write_card(folder: Path, recipes: dict, journals: dict, pool: Pool, n_scenes: int, notes="") -> None:
     """Measure the checkpoints below ``folder`` and write ``README.md`` and ``card.json`` there.
 
+    Rows of checkpoints that were not trained this time stay as they are.
+
     Parameters
     ----------
     recipes, journals : dict
@@ -106,7 +108,14 @@ def write_card(folder: Path, recipes: dict, journals: dict, pool: Pool, n_scenes
         }
         for name, recipe in recipes.items()
     }
-    card = {"machine": machine(), "n_training_scenes": len(pool), "n_held_out": n_scenes, "checkpoints": rows}
+    old = json.loads((folder / "card.json").read_text()) if (folder / "card.json").is_file() else {}
+    merged = old.get("checkpoints", {}) | rows
+    card = {
+        "machine": machine(),
+        "n_training_scenes": len(pool),
+        "n_held_out": n_scenes,
+        "checkpoints": {name: merged[name] for name in _TITLES if name in merged},
+    }
     (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n")
     (folder / "README.md").write_text(_markdown(card, notes))
 

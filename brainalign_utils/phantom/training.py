@@ -19,6 +19,7 @@ from torch import nn
 
 from .checkpoint_shapes import make_model, save_checkpoint
 from .families import to_pixels, vision_states
+from .measuring import load
 from .model_card import write_card
 from .objectives import AttributeHeads, text_loss
 from .scenes import TRAINING_SEEDS
@@ -59,12 +60,12 @@ class Recipe:
     seed: int = 0
 
 
-_TUNED = Recipe(720, n_images=32, n_texts=4, n_warmup=50, learning_rate=1.5e-3)
+_TUNED = Recipe(3000, n_images=32, n_texts=4, n_warmup=50, learning_rate=1.5e-3)
 RECIPES = {
     "vit": Recipe(2400, n_images=48, n_warmup=60, heads_weight=1.0),
     "clip": Recipe(400, n_images=96, n_warmup=40, learning_rate=1e-3),
     "blip2": Recipe(700, n_images=64, tune_vision=False),
-    "instructblip": Recipe(1500, n_images=32, n_texts=4, tune_vision=False),
+    "instructblip": Recipe(2400, n_images=32, n_texts=4, tune_vision=False),
     "idefics": _TUNED,
     "mplug-owl": _TUNED,
 }
@@ -187,26 +188,36 @@ def _embedding_scale(vit: dict, pool: Pool) -> float:
 
 
 def train_all(folder: Path, pool: Pool, recipes: dict[str, Recipe]) -> dict[str, list[dict]]:
-    """Train and save all checkpoints below ``folder``.
+    """Train and save checkpoints below ``folder``.
+
+    A stage starts from the *saved* weights of the stages before it, so that training some checkpoints
+    anew beside the others gives the same weights as training all of them.
 
     Returns
     -------
     dict
         Checkpoint name to its rows of losses.
     """
-    trained, journals = {}, {}
+    journals = {}
     for name, recipe in recipes.items():
-        captioner = trained["blip2"] if name in CAPTIONED else None
-        model, journals[name] = train(name, pool, recipe, trained.get("vit"), captioner)
-        trained[name] = model.state_dict()
+        tower = _saved(folder, "vit") if name != "vit" else None
+        captioner = _saved(folder, "blip2") if name in CAPTIONED else None
+        model, journals[name] = train(name, pool, recipe, tower, captioner)
         save_checkpoint(name, model, folder / name)
     return journals
+
+
+def _saved(folder: Path, name: str) -> dict:
+    """Weights of an earlier stage."""
+    return load(name, folder / name)[0].state_dict()
 
 
 def main(arguments=None) -> None:
     """Command line: draw scenes, train, measure on held-out scenes, write the model card."""
     parser = argparse.ArgumentParser(description="Train the tiny checkpoints of the phantom.")
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoints and their card")
+    parser.add_argument("--only", nargs="+", choices=RECIPES, default=list(RECIPES), metavar="CHECKPOINT",
+                        help="train these anew beside the others, which must be there")  # fmt: skip
     parser.add_argument("--steps", choices=("full", "short"), default="full")
     parser.add_argument("--scenes", type=int, default=40_000, help="training scenes to draw")
     parser.add_argument("--measure", type=int, default=400, help="held-out scenes to measure on")
@@ -216,7 +227,7 @@ def main(arguments=None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     torch.set_num_threads(options.threads)
     recipes = SHORT if options.steps == "short" else RECIPES
-    recipes = {name: replace(recipe, seed=options.seed) for name, recipe in recipes.items()}
+    recipes = {name: replace(recipe, seed=options.seed) for name, recipe in recipes.items() if name in options.only}
     pool = make_pool(TRAINING_SEEDS[: options.scenes], os.cpu_count() if options.scenes > 1000 else 1)
     journals = train_all(options.out, pool, recipes)
     write_card(options.out, recipes, journals, pool, options.measure)
