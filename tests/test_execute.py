@@ -51,3 +51,29 @@ def test_failed_run_leaves_the_last_good_output(notebook, tmp_path):
     assert target.read_text() == "last good"
     assert (tmp_path / "out.failed.ipynb").is_file()
     assert len(list(tmp_path.glob("*.ipynb"))) == 2
+
+
+def test_each_runs_in_one_cleared_kernel(tmp_path):
+    source = tmp_path / "source.py"
+    source.write_text(
+        SOURCE.replace(
+            "product =", "import os\nassert 'product' not in globals()\nprint(os.getpid())\nproduct ="
+        )
+    )
+    targets = [tmp_path / f"out {k}.ipynb" for k in (1, 2)]
+    each = ["subject", *(f"{k}:{target}" for k, target in enumerate(targets, 3))]
+    assert execute.main([str(source), "-p", "factor", "3.0", "--each", *each]) == 0
+    texts = [
+        "".join(out.get("text", "") for cell in done.cells for out in cell.get("outputs", []))
+        for done in (nbformat.read(target, as_version=4) for target in targets)
+    ]
+    (first, nine), (second, twelve) = (text.split() for text in texts)
+    assert first == second, "the second run started a kernel of its own"
+    assert (nine, twelve) == ("9.0", "12.0")
+
+
+def test_each_keeps_what_was_executed_before_a_failure(notebook, tmp_path):
+    targets = [tmp_path / f"{k}.ipynb" for k in (1, 200)]
+    each = ["subject", *(f"{target.stem}:{target}" for target in targets)]
+    assert execute.main([str(notebook), "--each", *each]) == 1
+    assert targets[0].is_file() and not targets[1].exists()

@@ -227,7 +227,9 @@ def main(arguments=None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     torch.set_num_threads(options.threads)
     recipes = SHORT if options.steps == "short" else RECIPES
-    recipes = {name: replace(recipe, seed=options.seed) for name, recipe in recipes.items() if name in options.only}
+    recipes = {
+        name: replace(recipe, seed=options.seed) for name, recipe in recipes.items() if name in options.only
+    }
     pool = make_pool(TRAINING_SEEDS[: options.scenes], os.cpu_count() if options.scenes > 1000 else 1)
     journals = train_all(options.out, pool, recipes)
     write_card(options.out, recipes, journals, pool, options.measure)
