@@ -245,3 +245,13 @@ def test_answers_of_a_study(phantom_tree, tmp_path):
     answers = store.read_table(settings.paths.answers("instructblip-image-only"))
     assert answers["nsd_id"].tolist() == extraction.study_stimuli(settings).tolist()
     assert set(answers["instruction"]) == {"none"} and answers["n_tokens"].between(0, 2).all()
+
+
+def test_answers_of_random_models_may_be_shorter(phantom_tree, tmp_path):
+    lengths = {"max_new_tokens": 3, "max_new_tokens_random": 1}
+    settings = _study(phantom_tree, tmp_path, n_sessions=1, features=lengths, instructions=("CR",))
+    for model, length in (("instructblip-random", 1), ("instructblip", 3)):
+        assert extraction.extract(settings, model, progress_bar=False)
+        answers = store.read_table(settings.paths.answers(model))
+        assert answers["n_tokens"].max() == length, model
+        assert store.read_feature_attrs(settings.paths.features(model))["max_new_tokens"] == length

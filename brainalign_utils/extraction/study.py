@@ -62,8 +62,11 @@ def extract(settings: Settings, model_id: str, shard=(0, 1), progress_bar: bool 
     nsd_ids = study_stimuli(settings)
     captions = _captions(settings, nsd_ids) if adapter.takes_caption else None
     images = nsd.StimulusBrick(settings.paths.nsd) if adapter.takes_image else None
+    n_new = features.max_new_tokens
+    if row.init == "random":
+        n_new = features.max_new_tokens_random or n_new
     extractor = Extractor(
-        adapter, images, settings.instruction_rows(), captions, features.pooling, features.max_new_tokens,
+        adapter, images, settings.instruction_rows(), captions, features.pooling, n_new,
         features.batch_size, settings.stats.seed,
     )  # fmt: skip
     store = FeatureStore(
