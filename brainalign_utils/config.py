@@ -51,7 +51,9 @@ class FeatureSettings(_Section):
     image_size: Literal["native", 227] = "native"
     max_new_tokens: int = Field(30, ge=1)
     max_new_tokens_random: int | None = Field(
-        None, ge=1, description="the same for random models, which never end their answers; null: as the others"
+        None,
+        ge=1,
+        description="the same for random models, which never end their answers; null: as the others",
     )
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"

@@ -67,7 +67,7 @@ RECIPES = {
     "blip2": Recipe(700, n_images=64, tune_vision=False),
     "instructblip": Recipe(2400, n_images=32, n_texts=4, tune_vision=False),
     "idefics": _TUNED,
-    "mplug-owl": _TUNED,
+    "mplug-owl": replace(_TUNED, n_steps=4000),
 }
 """In the order of training: vision, then what builds on it."""
 
