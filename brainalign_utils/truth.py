@@ -5,12 +5,14 @@ import pandas as pd
 import xarray as xr
 import yaml
 
-from . import recovery, results, similarity, study
+from . import partition_fit, recovery, results, similarity, study
 from .config import Settings
 from .tables import PAPER_GROUPS, subject_name
 
 AREAS = ("V1", "V2", "hV4", "EBA", "FFA-1", "OPA", "PPA", "OWFA", "VWFA-1")
 """Areas whose tuning is compared."""
+PLANTED_SHARES = (0.2, 0.5, 0.8)
+"""Shared fractions of the simulated responses that test variance partitioning."""
 
 
 def planted_voxels(settings: Settings, subject: int, responses: xr.Dataset) -> pd.DataFrame:
@@ -119,3 +121,68 @@ def layer_rows(settings: Settings, model: str, tolerance: float = 0.02) -> pd.Da
         )
         rows.append(table.assign(subject=subject))
     return pd.concat(rows, ignore_index=True)
+
+
+def shared_rows(settings: Settings, model: str, tolerance: float = 0.05) -> pd.DataFrame:
+    """Shared variance of two feature spaces: planted in simulated responses, and as partitioned.
+
+    No voxel of the phantom is driven by a model's features, so its shared variance has no known value.
+    Here responses are drawn that have one: the subject's pictures and a model's own states, cut into
+    three independent parts, of which the two feature spaces have the first in common.
+
+    Parameters
+    ----------
+    tolerance : float
+        Finite training data cost about n_features / n_stimuli of the explainable variance.
+    """
+    rows = []
+    labels = [f"{share:.0%} shared" for share in PLANTED_SHARES]
+    for subject in settings.subjects:
+        layer = study.best_common_layer(settings, subject, model)
+        features = study.instruction_features(settings, subject, model, *layer)
+        bands, Y, masks = _planted_bands(list(features.values()), settings.stats.seed + subject)
+        n_train = len(next(iter(bands.values()))[0])
+        parts = partition_fit.partition_instructions(
+            bands, Y[:n_train], Y[n_train:], settings.alphas(), cv=settings.encoding.n_folds,
+            roi_masks=dict(zip(labels, masks, strict=True)), noise_ceiling=np.full(Y.shape[1], 0.5),
+            n_bootstraps=settings.stats.n_bootstraps, seed=settings.stats.seed,
+        )  # fmt: skip
+        shared = partition_fit.bootstrap_roi(parts).shared.sel(measure="normalised").squeeze("pair")
+        found, low, high = (shared.sel(roi=labels, bound=b).values for b in ("mean", "low", "high"))
+        quantity = "shared variance (of the explainable)"
+        table = recovery.recover_values(
+            "shared-variance", quantity, labels, PLANTED_SHARES, found, low, high, tolerance
+        )
+        rows.append(table.assign(subject=subject))
+    return pd.concat(rows, ignore_index=True)
+
+
+def _planted_bands(features, seed, n_parts=5, n_voxels=60):
+    """Two feature spaces with a common part, and responses, half of them noise, by shared fraction.
+
+    Returns
+    -------
+    bands : dict of (train, test) arrays, each (n_stimuli, 2 * n_parts)
+    Y : array of shape (n_train + n_test, n_voxels * n_shares)
+    masks : bool array of shape (n_shares, n_voxels * n_shares)
+    """
+    rng = np.random.default_rng(seed)
+    n_train = len(features[0][0])
+    chosen = [np.concatenate(features[i]) for i in (0, len(features) // 2, -1)]
+    leading = [np.linalg.svd(X - X.mean(0), full_matrices=False)[0][:, :n_parts] for X in chosen]
+    parts = np.linalg.qr(np.hstack(leading))[0] * np.sqrt(len(chosen[0]))
+    common, first, second = np.split(parts, 3, axis=1)
+    signals = []
+    for share in PLANTED_SHARES:
+        weights = rng.standard_normal((3, n_parts, n_voxels))
+        weights /= np.linalg.norm(weights, axis=1, keepdims=True)
+        sizes = np.sqrt([share, (1 - share) / 2, (1 - share) / 2])
+        drawn = zip(sizes, (common, first, second), weights, strict=True)
+        signals.append(sum(size * part @ w for size, part, w in drawn))
+    signal = np.hstack(signals)
+    Y = (signal + rng.standard_normal(signal.shape)).astype(np.float32)
+    names = {"first": [common, first], "second": [common, second]}
+    stacked = {name: np.hstack(pair).astype(np.float32) for name, pair in names.items()}
+    bands = {name: (X[:n_train], X[n_train:]) for name, X in stacked.items()}
+    masks = np.repeat(np.eye(len(PLANTED_SHARES), dtype=bool), n_voxels, axis=1)
+    return bands, Y, masks

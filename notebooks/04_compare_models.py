@@ -18,7 +18,7 @@
 settings_file = "workflow/config/phantom.yml"
 
 # %%
-from brainalign_utils import config, figures, study
+from brainalign_utils import config, figures, model_tests, study
 from brainalign_utils.tables import PAPER_GROUPS, ROI_BY_ID
 
 settings = config.load_settings(settings_file)
@@ -61,3 +61,27 @@ dropped = study.alignment_table(settings).groupby("roi").share_dropped.mean()
 dropped.reindex(PAPER_GROUPS).rename(index=lambda i: ROI_BY_ID[i].title).map("{:.0%}".format).to_frame(
     f"voxels with a ceiling below {settings.stats.min_ceiling:g}"
 )
+
+# %% [markdown]
+# ## Does the lead depend on the region?
+#
+# Two bar charts, one a region, do not show that a model's lead is larger in one of them: the difference of the differences needs a test of
+# its own. For each model against the reference, one test over all six groups: a small *q* says that its lead is not the same everywhere. The
+# test rests on resampled test pictures, which all models and regions share.
+
+# %%
+samples = model_tests.model_samples(settings, settings.models)
+interaction = model_tests.interaction_table(samples, reference, PAPER_GROUPS).set_index("model")
+interaction.style.format({"statistic": "{:.1f}", "df": "{:.0f}", "p": "{:.2g}", "q": "{:.2g}"}, na_rep="undefined")
+
+# %% [markdown]
+# ## Do the subjects agree?
+#
+# A Wilcoxon signed-rank test across subjects cannot get below the *p* in the last column, however large the effect. So read how many subjects
+# lie on the same side of the reference, and do not take a missing star for a missing effect.
+
+# %%
+agree = model_tests.subject_table(samples, reference, PAPER_GROUPS)
+count = agree.n_positive.astype(str) + " of " + agree.n_subjects.astype(str)
+wide = agree.assign(above=count).pivot(index="model", columns="roi", values="above").reindex(columns=PAPER_GROUPS)
+wide.rename(columns=lambda i: ROI_BY_ID[i].title).assign(**{"smallest p": agree.groupby("model").smallest_p.min()})

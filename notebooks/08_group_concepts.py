@@ -20,7 +20,7 @@ settings_file = "workflow/config/phantom.yml"
 # %%
 import pandas as pd
 
-from brainalign_utils import coco, concepts, config, figures, nsd, results, show, study
+from brainalign_utils import coco, concepts, config, figures, nsd, results, show, store, study
 
 settings = config.load_settings(settings_file)
 models = [model for model in settings.partition.models if model in settings.models]
@@ -43,8 +43,11 @@ show.WordTable(pd.DataFrame(rows))
 
 # %%
 rois = ["nsdgeneral"]
-table = results.concept_table(settings, models, objects, rois)
-mean = table.groupby(["concept", "title", "kind", "instruction", "roi"], sort=False).agg(
+random = [f"{model}-random" for model in models if f"{model}-random" in settings.models]
+table = results.concept_table(settings, models + random, objects, rois)
+concept_file = store.write_table(settings.paths.table("concepts"), table)
+trained = table[table.model.isin(models)]
+mean = trained.groupby(["concept", "title", "kind", "instruction", "roi"], sort=False).agg(
     value=("mean", "mean"), n_images=("n_images", "first")
 ).reset_index().dropna(subset=["value"])
 
@@ -54,7 +57,7 @@ order = {row.id: i for i, row in enumerate(settings.instruction_rows())}
 shown = shown.sort_values("instruction", key=lambda c: c.map(order), kind="stable")
 fig = figures.plot_concepts(shown)
 figures.save_figure(
-    fig, table, "figure_4", settings,
+    fig, trained, "figure_4", settings,
     caption="Normalised alignment within groups of test pictures, by instruction; mean over models and subjects.",
     alt=figures.alt_concepts(shown),
     command="make figure NOTEBOOK=08_group_concepts",

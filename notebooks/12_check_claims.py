@@ -34,6 +34,7 @@ contrasts, flips = ledger.tension(settings, multimodal, ["vit-h"])
 pairs = partitions.pair_table(settings, multimodal, ["prf-visual", "higher"])
 tables = {
     "alignment": study.alignment_table(settings),
+    "concepts": store.read_table(settings.paths.table("concepts")),
     "partition": pairs.rename(columns={"instruction_a": "a", "instruction_b": "b"}),
 }
 if settings.paths.table("recovery").is_file():

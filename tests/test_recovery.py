@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brainalign_utils import recovery
+from brainalign_utils import recovery, truth
 
 N_STIMULI, N_VOXELS = 150, 240
 
@@ -69,3 +69,18 @@ def test_winners():
 def test_columns_are_those_of_the_figure():
     table = recovery.recover_values("x", "y", ["a"], [1.0], [1.0])
     assert {"quantity", "planted", "estimated", "low", "high", "passed", "check", "label"} == set(table)
+
+
+def test_planted_bands_hold_what_they_say():
+    rng = np.random.default_rng(0)
+    features = [(rng.standard_normal((300, 12)), rng.standard_normal((80, 12))) for _ in range(3)]
+    bands, Y, masks = truth._planted_bands(features, seed=1, n_voxels=50)
+    (first, first_test), (second, _) = bands["first"], bands["second"]
+    np.testing.assert_array_equal(first[:, :5], second[:, :5])
+    whole = np.vstack([first, first_test])
+    np.testing.assert_allclose(whole.T @ whole / len(whole), np.eye(10), atol=1e-4)
+    assert Y.shape == (380, 150) and masks.sum(1).tolist() == [50, 50, 50] and masks.sum(0).max() == 1
+    for share, mask in zip(truth.PLANTED_SHARES, masks, strict=True):
+        common = whole[:, :5]
+        explained = (common @ (common.T @ Y[:, mask]) / len(Y)).var(0) / Y[:, mask].var(0)
+        assert abs(explained.mean() - share / 2) < 0.05, "half of each response is noise"

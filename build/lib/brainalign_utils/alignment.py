@@ -1,0 +1,266 @@
+"""Tables of brain alignment: which layer, under which ceiling, by whose convention.
+
+Input is the ``scores`` Dataset of one subject and model: dims (space, voxel), variables ``r`` and
+``cv_score``, coordinates component, layer, depth and instruction on ``space`` and ``roi_mask`` of dims
+(roi, voxel).  Output is tidy: one row per feature-space choice and region.
+"""
+
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from .scoring import normalised_alignment, roi_means, roi_summary
+
+LAYER_CHOICES = ("best", "best-voxel", "mean", "last")
+"""``best``: the layer with the highest mean ``cv_score`` over the region's voxels, so chosen on training
+images only, per region (the default).  ``best-voxel``: the same for each voxel by itself.  ``mean``: scores
+averaged over all layers, embeddings included, as the authors did.  ``last``: the last layer."""
+
+AUTHORS_VOLUMES = {
+    "prf-visualrois": "prf-visual",
+    "floc-bodies": "bodies",
+    "floc-faces": "faces",
+    "floc-places": "places",
+    "floc-words": "words",
+    "prf-eccrois": "prf-eccrois",
+}
+"""ROI volumes of the authors' notebook, and the region each is meant to stand for."""
+
+SPACE = ["component", "instruction"]
+
+
+class AlignmentError(ValueError):
+    """A choice that does not exist, or scores that lack what it needs."""
+
+
+def space_table(scores: xr.Dataset) -> pd.DataFrame:
+    """Feature spaces of a ``scores`` Dataset: component, instruction, layer, depth, in their order."""
+    return pd.DataFrame({name: scores[name].values for name in (*SPACE, "layer", "depth")})
+
+
+def best_layers(scores: xr.Dataset) -> pd.DataFrame:
+    """Best layer of each region, chosen by cross-validation on the training images.
+
+    Parameters
+    ----------
+    scores : Dataset
+        See the module's head.
+
+    Returns
+    -------
+    table : DataFrame
+        component, instruction, roi, space (index along ``space``), layer, depth, cv_score (mean over the
+        region's voxels).  Regions without voxels are left out.
+    """
+    cv, masks = scores.cv_score.values, scores.roi_mask.values.astype(bool)
+    rows = []
+    for key, spaces in space_table(scores).groupby(SPACE, sort=False):
+        for roi, mask in zip(scores.roi.values, masks, strict=True):
+            means = _nanmean(cv[np.ix_(spaces.index, mask)], axis=1)
+            if np.isfinite(means).any():
+                best = spaces.iloc[int(np.nanargmax(means))]
+                row = dict(zip(SPACE, key, strict=True)) | {"roi": roi, "space": best.name}
+                rows.append(row | {"layer": best.layer, "depth": best.depth, "cv_score": np.nanmax(means)})
+    return pd.DataFrame(rows)
+
+
+def layer_map(scores: xr.Dataset) -> xr.Dataset:
+    """Best layer of each voxel by ``cv_score``.
+
+    Returns
+    -------
+    maps : Dataset of dims (group, voxel)
+        ``depth`` (0 to 1) and ``layer`` (float), NaN where a voxel has no score; coordinates component
+        and instruction on ``group``.
+    """
+    cv, groups, layers, depths = scores.cv_score.values, [], [], []
+    for key, spaces in space_table(scores).groupby(SPACE, sort=False):
+        index, known = _argmax(cv[spaces.index])
+        groups.append(key)
+        layers.append(np.where(known, spaces.layer.to_numpy()[index], np.nan))
+        depths.append(np.where(known, spaces.depth.to_numpy()[index], np.nan))
+    data = {"layer": (("group", "voxel"), np.stack(layers)), "depth": (("group", "voxel"), np.stack(depths))}
+    return xr.Dataset(data, coords={name: ("group", [g[i] for g in groups]) for i, name in enumerate(SPACE)})
+
+
+def choose_layer(r, cv_score, depth, mask, choice: str = "best"):
+    """Scores of one component and instruction under a layer choice.
+
+    Parameters
+    ----------
+    r, cv_score : arrays of shape (n_layers, n_voxels)
+    depth : array of shape (n_layers,)
+    mask : bool array of shape (n_voxels,)
+        Region for which ``best`` chooses.
+    choice : {"best", "best-voxel", "mean", "last"}
+        See :data:`LAYER_CHOICES`.
+
+    Returns
+    -------
+    values : array of shape (n_voxels,)
+    index : int or None
+        Layer taken; None where the choice is no single layer.
+    """
+    if choice not in LAYER_CHOICES:
+        raise AlignmentError(f"layer choice is {choice!r}; choose one of {', '.join(LAYER_CHOICES)}")
+    if choice == "mean":
+        return _nanmean(r, axis=0), None
+    if choice == "last":
+        index = int(np.argmax(depth))
+        return r[index], index
+    if choice == "best-voxel":
+        index, known = _argmax(cv_score)
+        return np.where(known, np.take_along_axis(r, index[None], 0)[0], np.nan), None
+    means = _nanmean(cv_score[:, mask], axis=1)
+    if not np.isfinite(means).any():
+        return np.full(r.shape[1], np.nan), None
+    index = int(np.nanargmax(means))
+    return r[index], index
+
+
+def alignment_table(
+    scores: xr.Dataset,
+    ceiling=None,
+    layer_choice: str = "best",
+    min_ceiling: float = 0.05,
+    kind: str = "variance",
+    **labels,
+) -> pd.DataFrame:
+    """Mean alignment of each component, instruction and region.
+
+    Parameters
+    ----------
+    scores : Dataset
+        One subject and model; see the module's head.
+    ceiling : array of shape (n_voxels,), optional
+        None gives raw correlations.
+    layer_choice : str
+        One of :data:`LAYER_CHOICES`.
+    min_ceiling, kind
+        As for :func:`scoring.normalised_alignment`.
+    **labels
+        Constant columns, for instance ``subject=1, model="vit-h", ceiling_name="ncsnr"``.
+
+    Returns
+    -------
+    table : DataFrame
+        labels, convention ("default"), metric ("normalised_r" or "pearson_r"), layer_choice, component,
+        instruction, roi, layer, depth (NaN where no single layer is taken), n_voxels, n_dropped,
+        share_dropped, mean, sem (over voxels), absent.
+    """
+    r = scores.r.values
+    values = r if ceiling is None else normalised_alignment(r, ceiling, min_ceiling, kind)
+    head = labels | {"convention": "default", "metric": _metric(ceiling), "layer_choice": layer_choice}
+    masks, tables = scores.roi_mask.values.astype(bool), []
+    for key, spaces in space_table(scores).groupby(SPACE, sort=False):
+        tags = head | dict(zip(SPACE, key, strict=True)) | {"roi": scores.roi.values}
+        part = values[spaces.index], scores.cv_score.values[spaces.index]
+        if layer_choice == "best":
+            columns = _best_of_each_region(*part, masks, spaces)
+        else:
+            chosen, index = choose_layer(*part, spaces.depth.to_numpy(), None, layer_choice)
+            where = (np.nan, np.nan) if index is None else spaces[["layer", "depth"]].to_numpy()[index]
+            columns = dict(zip(("layer", "depth"), where, strict=True)) | roi_summary(chosen, masks)
+        tables.append(pd.DataFrame(tags | columns))
+    return _ordered(pd.concat(tables, ignore_index=True))
+
+
+def _best_of_each_region(values, cv_score, masks, spaces) -> dict:
+    """Summary of each region at its own best layer; a region without any ``cv_score`` has none."""
+    cv = roi_summary(cv_score, masks)["mean"]
+    known, regions = np.isfinite(cv).any(0), np.arange(len(masks))
+    best = np.where(np.isfinite(cv), cv, -np.inf).argmax(0)
+    columns = {c: np.where(known, spaces[c].to_numpy(float)[best], np.nan) for c in ("layer", "depth")}
+    chosen = np.where(known[:, None], values[best], np.nan)  # (n_rois, n_voxels)
+    summary = roi_summary(chosen, masks)
+    return columns | {name: column[regions, regions] for name, column in summary.items()}
+
+
+def layer_table(scores: xr.Dataset, ceiling=None, min_ceiling: float = 0.05, kind="variance", **labels):
+    """As :func:`alignment_table`, with a row for every layer (figure 5)."""
+    r = scores.r.values
+    values = r if ceiling is None else normalised_alignment(r, ceiling, min_ceiling, kind)
+    head = labels | {"convention": "default", "metric": _metric(ceiling), "layer_choice": "each"}
+    summary = roi_summary(values, scores.roi_mask.values)
+    spaces = space_table(scores)
+    rows = spaces.loc[spaces.index.repeat(scores.sizes["roi"])].reset_index(drop=True)
+    columns = {name: column.ravel() for name, column in summary.items()}
+    rows = rows.assign(**head, roi=np.tile(scores.roi.values, len(spaces)), **columns)
+    return _ordered(rows[[*head, *(c for c in rows if c not in head)]])
+
+
+def authors_table(
+    scores: xr.Dataset, volumes: Mapping[str, np.ndarray], n_outside: Mapping[str, int], **labels
+) -> pd.DataFrame:
+    """Region means as the authors' notebook takes them (``convention: authors``), beside the default.
+
+    Raw correlations averaged over layers; a region is label 1 of its volume alone (V1v, EBA, OFA, OPA,
+    OWFA stand for whole localisers); voxels of that label outside nsdgeneral enter as 0.
+
+    Parameters
+    ----------
+    scores : Dataset
+        One subject and model.
+    volumes : mapping of ROI volume to int array of shape (n_voxels,)
+        Labels inside nsdgeneral.
+    n_outside : mapping of ROI volume to int
+        Voxels with label 1 outside nsdgeneral.
+    **labels
+        Constant columns.
+
+    Returns
+    -------
+    table : DataFrame
+        As :func:`alignment_table`, with convention "authors" and roi named ``<volume>==1``;
+        ``n_voxels`` counts the voxels outside too, ``n_outside`` says how many they are.
+
+    Raises
+    ------
+    AlignmentError
+        If ``n_outside`` lacks a volume of ``volumes``.
+    """
+    if missing := sorted(set(volumes) - set(n_outside)):
+        raise AlignmentError(f"n_outside lacks {', '.join(missing)}; count label-1 voxels outside the mask")
+    tables = []
+    for key, spaces in space_table(scores).groupby(SPACE, sort=False):
+        mean_r = _nanmean(scores.r.values[spaces.index], axis=0)
+        tags = labels | {"convention": "authors", "metric": "pearson_r", "layer_choice": "mean"}
+        tags |= dict(zip(SPACE, key, strict=True)) | {"layer": np.nan, "depth": np.nan}
+        for volume, label in volumes.items():
+            outside = int(n_outside[volume])
+            inside = mean_r[np.asarray(label) == 1]
+            values = np.concatenate([inside, np.zeros(outside)])
+            row = roi_means(values, np.ones((1, values.size), bool), [f"{volume}==1"], **tags)
+            tables.append(row.assign(n_outside=outside))
+    return _ordered(pd.concat(tables, ignore_index=True))
+
+
+def over_instructions(table: pd.DataFrame) -> pd.DataFrame:
+    """Average an alignment table over instructions (figure 2): ``mean`` averaged, one row a region."""
+    spent = {"instruction", "layer", "depth", "mean", "sem", "n_dropped", "share_dropped"}
+    keys = [c for c in table.columns if c not in spent]
+    return table.groupby(keys, sort=False, dropna=False, as_index=False)["mean"].mean()
+
+
+def _metric(ceiling) -> str:
+    return "pearson_r" if ceiling is None else "normalised_r"
+
+
+def _ordered(table: pd.DataFrame) -> pd.DataFrame:
+    last = ["roi", "layer", "depth", "n_voxels", "n_dropped", "share_dropped", "mean", "sem", "absent"]
+    return table[[c for c in table.columns if c not in last] + last]
+
+
+def _argmax(values):
+    """Index of the largest value along axis 0, and where there is one."""
+    known = np.isfinite(values).any(0)
+    return np.where(np.isfinite(values), values, -np.inf).argmax(0), known
+
+
+def _nanmean(values, axis):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Mean of empty slice")
+        return np.nanmean(values, axis=axis)

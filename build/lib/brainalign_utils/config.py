@@ -1,0 +1,344 @@
+"""Settings of a study, validated, and the paths of everything it writes.
+
+A settings file is YAML.  Unknown keys, wrong types, empty lists and unknown subjects,
+models or instructions are refused with both values and the remedy.
+"""
+
+import difflib
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from .model_table import MODEL_BY_ID, without_phantom
+from .tables import INSTRUCTION_BY_ID, SUBJECTS, Instruction, subject_name
+
+POOLINGS = ("generated", "prompt", "last", "image", "authors-all-tokens", "authors-sampled")
+
+
+class SettingsError(ValueError):
+    """A settings file that cannot be used; the message says which key, and what to do."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+def _known(value: str, known, what: str, remedy: str) -> str:
+    if value in known:
+        return value
+    near = difflib.get_close_matches(value, known, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"unknown {what} {value!r}{hint} Known: {', '.join(known)}. {remedy}")
+
+
+class PhantomSettings(_Section):
+    """Size and seed of the simulated dataset."""
+
+    n_sessions: int = Field(3, ge=1, le=40)
+    n_voxels: int = Field(1500, ge=100, description="nsdgeneral voxels a subject, about")
+    n_shared: int = Field(150, ge=20, description="shared images of which trials are drawn")
+    seed: int = 0
+
+
+class FeatureSettings(_Section):
+    """How hidden states become one vector per layer and stimulus."""
+
+    pooling: str = "generated"
+    image_size: Literal["native", 227] = "native"
+    max_new_tokens: int = Field(30, ge=1)
+    max_new_tokens_random: int | None = Field(
+        None,
+        ge=1,
+        description="the same for random models, which never end their answers; null: as the others",
+    )
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: str = "auto"
+    batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    stimuli_per_block: int = Field(256, ge=1)
+    storage: Literal["auto", "float32", "float16"] = "auto"
+    n_shards: int = Field(1, ge=1, description="feature jobs a model, each on every n-th block of images")
+    replace_stale: bool = Field(False, description="delete stored features made with other settings")
+
+    @field_validator("pooling")
+    @classmethod
+    def _pooling(cls, value):
+        return _known(value, POOLINGS, "pooling", "")
+
+
+class EncodingSettings(_Section):
+    """Voxelwise ridge regression."""
+
+    solver: Literal["brainalign", "himalaya"] = "brainalign"
+    log10_alpha_min: float = 1.0
+    log10_alpha_max: float = 4.0
+    n_alphas: int = Field(60, ge=1)
+    n_folds: int = Field(5, ge=2)
+    selection: Literal["r2", "r"] = "r2"
+    fit_intercept: bool = False
+    device: str = "auto"
+
+    @model_validator(mode="after")
+    def _order(self):
+        if self.log10_alpha_max < self.log10_alpha_min:
+            raise ValueError(
+                f"log10_alpha_max ({self.log10_alpha_max}) is below log10_alpha_min "
+                f"({self.log10_alpha_min}); swap them"
+            )
+        return self
+
+
+class PartitionSettings(_Section):
+    """Variance partitioning between instructions."""
+
+    estimator: Literal["banded", "concatenated", "himalaya"] = "banded"
+    n_ratios: int = Field(11, ge=1)
+    models: tuple[str, ...] = ("instructblip", "idefics", "mplug-owl")
+
+
+class StatsSettings(_Section):
+    """Ceilings, permutations and bootstraps."""
+
+    min_ceiling: float = Field(0.05, ge=0, lt=1)
+    n_permutations: int = Field(5000, ge=99)
+    n_bootstraps: int = Field(1000, ge=10)
+    n_shuffles: int = Field(5, ge=1, description="regressions on shuffled rows, for the null range")
+    alpha: float = Field(0.05, gt=0, lt=1)
+    seed: int = 0
+
+
+class Settings(_Section):
+    """One study.
+
+    Attributes
+    ----------
+    name : str
+        Folder below ``build_root`` that holds every artifact of the study.
+    data : {"phantom", "nsd"}
+        Simulated or real data; the word stands on every page and figure.
+    nsd_root : Path or None
+        NSD's tree (the folder that holds ``nsddata``).  The phantom makes its own.
+    coco_root : Path or None
+        Folder with COCO's ``annotations``; needed for captions and concepts.
+    n_sessions : int or None
+        Sessions to use; None takes all that are on disk.
+    checkpoints : {"phantom", "hub"} or Path
+        Tiny checkpoints shipped with the package, the pinned ones of the Hugging Face hub,
+        or a folder that holds one folder per checkpoint.
+    """
+
+    name: str = Field("phantom", pattern=r"^[\w.-]+$")
+    data: Literal["phantom", "nsd"] = "phantom"
+    build_root: Path = Path("_build")
+    nsd_root: Path | None = None
+    coco_root: Path | None = None
+    subjects: Annotated[tuple[int, ...], Field(min_length=1)] = SUBJECTS
+    n_sessions: int | None = Field(None, ge=1, le=40)
+    session_zscore: bool = True
+    models: Annotated[tuple[str, ...], Field(min_length=1)] = ("vit-h", "clip-image", "instructblip")
+    checkpoints: Literal["phantom", "hub"] | Path = "phantom"
+    instructions: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(INSTRUCTION_BY_ID)
+    extra_instructions: tuple[Instruction, ...] = ()
+    phantom: PhantomSettings = PhantomSettings()
+    features: FeatureSettings = FeatureSettings()
+    encoding: EncodingSettings = EncodingSettings()
+    partition: PartitionSettings = PartitionSettings()
+    stats: StatsSettings = StatsSettings()
+
+    @field_validator("subjects")
+    @classmethod
+    def _subjects(cls, value):
+        for subject in value:
+            if not 1 <= subject <= 8:
+                raise ValueError(f"subject {subject} does not exist; NSD has subjects 1 to 8")
+        return value
+
+    @field_validator("models")
+    @classmethod
+    def _models(cls, value):
+        for model in value:
+            _known(model, MODEL_BY_ID, "model", "Run `brainalign models` for the table.")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        known = [*INSTRUCTION_BY_ID, *(row.id for row in self.extra_instructions)]
+        for instruction in self.instructions:
+            _known(instruction, known, "instruction", "Add new ones under extra_instructions.")
+        if self.checkpoints == "phantom" and (missing := without_phantom(self.models)):
+            raise ValueError(
+                f"no phantom checkpoint for {', '.join(missing)}; leave these models out, "
+                "or set checkpoints: hub"
+            )
+        if self.data == "nsd" and self.nsd_root is None:
+            raise ValueError(
+                "data is 'nsd' but nsd_root is empty; set nsd_root to the folder that holds nsddata"
+            )
+        return self
+
+    def instruction_rows(self) -> tuple[Instruction, ...]:
+        """Chosen instructions, ordered from low to high level."""
+        rows = {**INSTRUCTION_BY_ID, **{row.id: row for row in self.extra_instructions}}
+        return tuple(sorted((rows[i] for i in self.instructions), key=lambda row: row.level))
+
+    def alphas(self):
+        """Grid of ridge penalties as a list of floats, ascending."""
+        e = self.encoding
+        step = (e.log10_alpha_max - e.log10_alpha_min) / max(e.n_alphas - 1, 1)
+        return [10 ** (e.log10_alpha_min + step * i) for i in range(e.n_alphas)]
+
+    @property
+    def paths(self) -> "Paths":
+        return Paths(self)
+
+
+class Paths:
+    """Where a study keeps its files; the one place that knows."""
+
+    def __init__(self, settings: Settings):
+        self._settings = settings
+        self.root = settings.build_root / settings.name
+
+    @property
+    def nsd(self) -> Path:
+        """Root of the NSD tree, real or phantom."""
+        return self._settings.nsd_root or self.root / "dataset" / "nsd"
+
+    @property
+    def coco(self) -> Path:
+        return self._settings.coco_root or self.root / "dataset" / "coco"
+
+    @property
+    def truth(self) -> Path:
+        """What the phantom knows about itself; not part of NSD's layout."""
+        return self.root / "dataset" / "truth"
+
+    def responses(self, subject: int) -> Path:
+        return self.root / "responses" / f"{subject_name(subject)}.zarr"
+
+    def features(self, model: str) -> Path:
+        return self.root / "features" / model
+
+    def answers(self, model: str) -> Path:
+        return self.root / "answers" / f"{model}.parquet"
+
+    def scores(self, subject: int, model: str) -> Path:
+        return self.root / "scores" / subject_name(subject) / f"{model}.zarr"
+
+    def predictions(self, subject: int, model: str) -> Path:
+        return self.root / "predictions" / subject_name(subject) / f"{model}.zarr"
+
+    def partition(self, subject: int, model: str) -> Path:
+        return self.root / "partition" / subject_name(subject) / f"{model}.zarr"
+
+    def nulls(self, subject: int, model: str) -> Path:
+        """Scores of regressions on shuffled rows."""
+        return self.root / "nulls" / subject_name(subject) / f"{model}.zarr"
+
+    def samples(self, subject: int, model: str) -> Path:
+        """Region means over resampled test images."""
+        return self.root / "samples" / subject_name(subject) / f"{model}.zarr"
+
+    def cross_subject(self, subject: int) -> Path:
+        """Cross-subject prediction accuracy, the second ceiling."""
+        return self.root / "ceilings" / f"{subject_name(subject)}.zarr"
+
+    def figure(self, name: str, suffix: str) -> Path:
+        return self.root / "figures" / f"{name}.{suffix}"
+
+    def table(self, name: str) -> Path:
+        return self.root / "tables" / f"{name}.csv"
+
+    def executed(self, notebook: str, *wildcards) -> Path:
+        """Executed copy of a notebook, one per combination of its parameters."""
+        stem = "_".join(map(str, wildcards)) or notebook
+        return self.root / "notebooks" / notebook / f"{stem}.ipynb"
+
+
+def load_settings(path: str | Path | None = None, **overrides) -> Settings:
+    """Read and validate a settings file.
+
+    Parameters
+    ----------
+    path : path or None
+        YAML file; None gives the phantom defaults.
+    overrides
+        Top-level keys that replace those of the file.
+
+    Raises
+    ------
+    SettingsError
+        With the key, the value given and the values allowed.
+    """
+    values = {}
+    if path is not None:
+        path = Path(path)
+        if not path.is_file():
+            raise SettingsError(f"settings file {path} does not exist (looked from {Path.cwd()})")
+        try:
+            values = yaml.safe_load(path.read_text()) or {}
+        except yaml.YAMLError as error:
+            raise SettingsError(f"{path} is not valid YAML: {error}") from error
+        if not isinstance(values, dict):
+            raise SettingsError(
+                f"{path} holds a {type(values).__name__}; expected a mapping of keys to values"
+            )
+    try:
+        settings = Settings(**{**values, **overrides})
+        return settings.model_copy(update=_absolute_paths(settings))
+    except ValidationError as error:
+        raise SettingsError(_explain(error, path)) from None
+
+
+def project_root() -> Path:
+    """The checkout around the working folder (the folder with ``_toc.yml``), else the working folder."""
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / "_toc.yml").is_file()), here)
+
+
+def _absolute_paths(settings: Settings) -> dict:
+    """Relative paths of a settings file count from the project root, wherever a notebook is opened."""
+    root = project_root()
+    names = ("build_root", "nsd_root", "coco_root", "checkpoints")
+    return {n: root / v for n in names if isinstance(v := getattr(settings, n), Path)}
+
+
+def _explain(error: ValidationError, path) -> str:
+    lines = [f"settings {path or '(defaults)'}:"]
+    for item in error.errors():
+        key = ".".join(map(str, item["loc"])) or "(top level)"
+        given = "" if isinstance(item["input"], dict) else f" (given: {item['input']!r})"
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            fields = list(_fields_at(item["loc"][:-1]))
+            near = difflib.get_close_matches(str(item["loc"][-1]), fields, 1)
+            message = "unknown key" + (
+                f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(fields)}"
+            )
+        elif item["type"] == "too_short":
+            message = "empty list; name at least one"
+        lines.append(f"  {key}: {message}{given}")
+    return "\n".join(lines)
+
+
+def _fields_at(loc):
+    model = Settings
+    for key in loc:
+        field = model.model_fields.get(key)
+        if (
+            field is None
+            or not isinstance(field.annotation, type)
+            or not issubclass(field.annotation, BaseModel)
+        ):
+            return ()
+        model = field.annotation
+    return model.model_fields
+
+
+def fingerprint(values: dict) -> str:
+    """Short stable hash of a JSON-able mapping."""
+    text = json.dumps(values, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,204 @@
+"""Run one notebook headless: ``python -m brainalign_utils.execute NOTEBOOK.py OUT.ipynb -p name value``.
+
+The output appears under its name only if every cell ended well; a failed run is kept beside it as
+``OUT.failed.ipynb`` and the exit status is 1.
+
+``--each name value:OUT.ipynb ...`` runs the notebook once a value, in one kernel that is cleared in between:
+short jobs spend most of their time on starting Python and importing.
+"""
+
+import argparse
+import logging
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import jupytext
+import nbformat
+import papermill
+import yaml
+from jupyter_client import KernelManager
+from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
+
+from . import provenance
+from .config import project_root
+
+
+class ParameterError(ValueError):
+    """A parameter that the notebook does not declare."""
+
+
+def declared_parameters(notebook) -> set[str]:
+    """Names assigned in the cell tagged ``parameters``."""
+    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise ParameterError(f"expected one cell tagged 'parameters', found {len(cells)}")
+    lines = cells[0].source.splitlines()
+    return {line.split("=")[0].strip() for line in lines if "=" in line and line[:1].isidentifier()}
+
+
+def execute(source: Path, target: Path, parameters: dict, cwd: Path | None = None, kernel=None) -> None:
+    """Execute a py:percent notebook with parameters.
+
+    Parameters
+    ----------
+    source, target : Path
+        The notebook as text, and its executed copy.
+    parameters : dict
+        Values for the cell tagged ``parameters``.
+    cwd : Path, optional
+        Working folder of the kernel; the project's root by default.
+    kernel : jupyter_client.KernelManager, optional
+        A running kernel to use and leave running; by default one is started for this notebook.
+
+    Raises
+    ------
+    ParameterError
+        A parameter is not declared by the notebook; nothing is run.
+    papermill.exceptions.PapermillExecutionError
+        A cell raised; what ran is kept as ``*.failed.ipynb``.
+    """
+    source, target = Path(source), Path(target)
+    notebook = jupytext.read(source)
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook.metadata["language_info"] = {"name": "python"}
+    known = declared_parameters(notebook)
+    if unknown := sorted(set(parameters) - known):
+        raise ParameterError(
+            f"{source.name} has no parameter {', '.join(unknown)}; it has: {', '.join(sorted(known))}"
+        )
+    cwd = cwd or project_root()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    plain, running = (target.with_suffix(f".{os.getpid()}.{kind}.ipynb") for kind in ("source", "running"))
+    failed = target.with_suffix(".failed.ipynb")
+    nbformat.write(notebook, plain)
+    start = time.perf_counter()
+    sockets = tempfile.TemporaryDirectory(prefix="brainalign-")
+    where = {"km": kernel} if kernel else {"config": _local_sockets(sockets.name)}
+    try:
+        papermill.execute_notebook(
+            plain,
+            running,
+            parameters,
+            cwd=str(cwd),
+            kernel_name="python3",
+            progress_bar=sys.stderr.isatty(),
+            **where,
+        )
+        peak = kernel_peak_memory(kernel) if kernel else provenance.peak_memory(children=True)
+        _record(running, source, parameters, time.perf_counter() - start, cwd, peak)
+        running.replace(target)
+        failed.unlink(missing_ok=True)
+    except PapermillExecutionError:
+        running.replace(failed)
+        raise
+    finally:
+        sockets.cleanup()
+        plain.unlink(missing_ok=True)
+        running.unlink(missing_ok=True)
+
+
+def execute_each(source: Path, targets: list[Path], parameters: list[dict], cwd: Path | None = None) -> None:
+    """Execute a notebook several times in one kernel, its variables and figures cleared in between.
+
+    Parameters
+    ----------
+    source : Path
+    targets : list of Path
+    parameters : list of dict
+        One per target.
+    cwd : Path, optional
+
+    Raises
+    ------
+    ParameterError, papermill.exceptions.PapermillExecutionError
+        As :func:`execute`; what was executed before stays.
+    """
+    cwd = cwd or project_root()
+    with tempfile.TemporaryDirectory(prefix="brainalign-") as sockets:
+        kernel = KernelManager(config=_local_sockets(sockets), kernel_name="python3")
+        kernel.start_kernel(cwd=str(cwd))
+        try:
+            for target, values in zip(targets, parameters, strict=True):
+                execute(source, target, values, cwd, kernel)
+                client = kernel.blocking_client()
+                client.start_channels()
+                client.wait_for_ready(timeout=60)
+                client.execute_interactive(_CLEAR, silent=True)
+                client.stop_channels()
+        finally:
+            kernel.shutdown_kernel(now=True)
+
+
+_CLEAR = """
+get_ipython().run_line_magic("reset", "-f")
+import sys, gc
+if "matplotlib.pyplot" in sys.modules:
+    sys.modules["matplotlib.pyplot"].close("all")
+gc.collect()
+get_ipython().run_line_magic("reset", "-f")
+"""
+
+
+def kernel_peak_memory(kernel) -> int | None:
+    """Largest resident memory of a running kernel so far, in bytes; None where the system does not tell."""
+    status = Path(f"/proc/{kernel.provisioner.pid}/status")
+    if not status.is_file():
+        return None
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return 1024 * int(line.split()[1])
+
+
+def _local_sockets(folder: str) -> Config:
+    """Notebook and kernel talk through files that only this user can open, not through network ports."""
+    return Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
+
+
+def _record(path, source, parameters, seconds, root, peak):
+    """Store what the page footer shows in the notebook's metadata."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata["brainalign"] = {
+        **provenance.record(root),
+        "notebook": source.name,
+        "source_hash": provenance.file_hash(source),
+        "parameters": parameters,
+        "wall_time_s": round(seconds, 1),
+        "peak_memory_bytes": peak,
+    }
+    notebook.metadata.pop("papermill", None)
+    nbformat.write(notebook, path)
+
+
+def main(arguments=None) -> int:
+    """Command line; 0 when every cell ended well."""
+    parser = argparse.ArgumentParser(prog="python -m brainalign_utils.execute", description=__doc__)
+    parser.add_argument("source", type=Path)
+    parser.add_argument("target", type=Path, nargs="?", help="executed copy; left out with --each")
+    parser.add_argument(
+        "--each", nargs="+", metavar="NAME VALUE:TARGET", help="run once a value, in one kernel"
+    )
+    parser.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    options = parser.parse_args(arguments)
+    if (options.target is None) == (options.each is None):
+        parser.error("give either a target or --each NAME VALUE:TARGET ...")
+    logging.getLogger("papermill").setLevel(logging.WARNING)
+    parameters = {name: yaml.safe_load(value) for name, value in options.parameter}
+    try:
+        if options.each:
+            name, *runs = options.each
+            values, targets = zip(*(run.split(":", 1) for run in runs), strict=True)
+            each = [parameters | {name: yaml.safe_load(value)} for value in values]
+            execute_each(options.source, [Path(target) for target in targets], each)
+        else:
+            execute(options.source, options.target, parameters)
+    except (ParameterError, PapermillExecutionError) as error:
+        print(f"{options.source.name}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

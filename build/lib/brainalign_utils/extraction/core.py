@@ -1,0 +1,334 @@
+"""From images and instructions to stored features, block by block."""
+
+import logging
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from ..models import Adapter, ModelError
+from ..models.base import BLANK_GREY
+from ..nsd import NsdError
+from ..provenance import hardware, peak_memory
+from ..store import FeatureStore
+from ..tables import NO_INSTRUCTION, Instruction
+from .batches import length_sorted, planned_images, planned_rows, read_ahead
+from .generate import generate_pooled
+from .pooling import Greedy, TopK, pooling_rule, row_uniforms
+
+logger = logging.getLogger(__name__)
+
+
+class ExtractionError(RuntimeError):
+    """An image, an instruction or a state that cannot be used; names which."""
+
+
+@dataclass
+class Batch:
+    """Images of one encoding batch: positions in their block, ids, pixels and captions."""
+
+    positions: np.ndarray
+    nsd_ids: np.ndarray
+    pixels: torch.Tensor | None
+    captions: list[str] | None
+
+
+class Extractor:
+    """Runs one model over blocks of stimuli.
+
+    Parameters
+    ----------
+    adapter : Adapter
+    images : mapping of nsd_id to (height, width, 3) uint8 array
+        Read lazily; may be None for models that see no image.
+    instructions : sequence of Instruction
+    captions : mapping of nsd_id to str, optional
+        For models that read captions.
+    pooling : str
+    max_new_tokens : int
+    batch_size : "auto" or int
+        Rows (an image with an instruction each) decoded together.
+    seed : int
+        Of sampled answers.
+
+    Raises
+    ------
+    ExtractionError
+        For an instruction that is empty or does not fit the context.
+    """
+
+    def __init__(
+        self, adapter: Adapter, images, instructions, captions=None, pooling="generated", max_new_tokens=30,
+        batch_size="auto", seed=0,
+    ):  # fmt: skip
+        self.adapter, self.images, self.captions, self.seed = adapter, images, captions, seed
+        self.rule = pooling_rule(pooling)
+        if self.rule.span != adapter.span:
+            raise ValueError(
+                f"adapter pools span {adapter.span!r}, pooling {pooling!r} needs {self.rule.span!r}"
+            )
+        if adapter.takes_caption and captions is None:
+            raise ExtractionError(f"model {adapter.row.id!r} reads captions; set coco_root to COCO's folder")
+        self.instructions = self._used(instructions)
+        self.fixed = not adapter.takes_caption and [adapter.prompt(i.text) for i in self.instructions]
+        self.is_constant = adapter.row.image == "blank"
+        self._constant_block = None
+        n_prompt = max((len(p.ids) for p in self.fixed or []), default=64)
+        self.n_new = self._answer_length(max_new_tokens, n_prompt)
+        self._check_instructions(n_prompt)
+        plan = self._plan(batch_size, n_prompt)
+        self.n_rows, self.n_images = plan
+
+    def _used(self, instructions) -> list[Instruction]:
+        if self.adapter.decoder is None:
+            return []
+        if not self.adapter.row.instructed:
+            return [Instruction(NO_INSTRUCTION, "none", "", 0)]
+        for instruction in instructions:
+            if not instruction.text.strip():
+                raise ExtractionError(f"instruction {instruction.id!r} is empty; give it a text")
+        return list(instructions)
+
+    def _answer_length(self, max_new_tokens: int, n_prompt: int) -> int:
+        limit = getattr(self.adapter, "max_tokens", None)
+        if not self.rule.generates:
+            return 0
+        if not self.rule.max_length:
+            return max_new_tokens
+        return max(1, min(self.rule.max_length, limit or self.rule.max_length) - n_prompt)
+
+    def _check_instructions(self, n_prompt: int):
+        limit = getattr(self.adapter, "max_tokens", None)
+        if not self.instructions or limit is None or n_prompt + self.n_new <= limit:
+            return
+        longest = max(zip(self.fixed, self.instructions, strict=True), key=lambda pair: len(pair[0].ids))[1]
+        raise ExtractionError(
+            f"instruction {longest.id!r} makes a prompt of {n_prompt} tokens; with {self.n_new} new tokens "
+            f"it does not fit the {limit} of model {self.adapter.row.id!r}; shorten it, or lower "
+            "features.max_new_tokens"
+        )
+
+    def _plan(self, batch_size, n_prompt: int) -> tuple[int, int]:
+        n_instructions = max(len(self.instructions), 1)
+        n_images = planned_images(self.adapter) if self.adapter.takes_image else 256
+        if batch_size != "auto":
+            return batch_size, max(1, min(n_images, batch_size // n_instructions))
+        if not self.instructions:
+            return n_images, n_images
+        n_rows = planned_rows(self.adapter, n_prompt, self.n_new)
+        return n_rows, max(1, min(n_images, -(-n_rows // n_instructions)))
+
+    @property
+    def instruction_ids(self) -> tuple[str, ...]:
+        return tuple(i.id for i in self.instructions) or (NO_INSTRUCTION,)
+
+    def components(self) -> dict:
+        """Instruction ids, number of states and width of each component, for the store."""
+        return {
+            name: (self.instruction_ids if c.per_instruction else (NO_INSTRUCTION,), c.n_states, c.width)
+            for name, c in self.adapter.components.items()
+        }
+
+    def block(self, nsd_ids: np.ndarray, advance=lambda n: None):
+        """Features and answers of some stimuli.
+
+        Parameters
+        ----------
+        nsd_ids : (n_stimuli,) int array
+        advance : callable
+            Told the number of images done.
+
+        Returns
+        -------
+        arrays : dict of str to (n_instructions, n_states, n_stimuli, width) float32 array
+        answers : DataFrame or None
+            nsd_id, instruction, text, n_tokens.
+
+        Raises
+        ------
+        ExtractionError
+            When an image cannot be read or a state is not finite, with its nsd_id and layer.
+        """
+        nsd_ids = np.asarray(nsd_ids)
+        if self.is_constant:
+            return self._constant(nsd_ids, advance)
+        arrays = {
+            name: np.full((len(ids), n_states, len(nsd_ids), width), np.nan, np.float32)
+            for name, (ids, n_states, width) in self.components().items()
+        }
+        texts = np.full((len(nsd_ids), len(self.instructions)), "", object)
+        lengths = np.zeros(texts.shape, int)
+        groups = _split(np.arange(len(nsd_ids)), self.n_images)
+        for batch in read_ahead(lambda positions: self._read(positions, nsd_ids[positions]), groups):
+            self._run(batch, arrays, texts, lengths)
+            advance(len(batch.positions))
+        self._check_finite(arrays, nsd_ids)
+        return arrays, self._table(nsd_ids, texts, lengths)
+
+    def _constant(self, nsd_ids, advance):
+        """A blank picture is the same for every stimulus: run once, repeat."""
+        if self._constant_block is None:
+            self.is_constant = False
+            self._constant_block = self.block(nsd_ids[:1])
+            self.is_constant = True
+        arrays, answers = self._constant_block
+        advance(len(nsd_ids))
+        arrays = {name: np.repeat(values, len(nsd_ids), axis=2) for name, values in arrays.items()}
+        if answers is not None:
+            repeated = pd.concat([answers] * len(nsd_ids), ignore_index=True)
+            answers = repeated.assign(nsd_id=np.repeat(nsd_ids, len(answers)))
+        return arrays, answers
+
+    def _read(self, positions, nsd_ids) -> Batch:
+        captions = [self.captions[int(i)] for i in nsd_ids] if self.adapter.takes_caption else None
+        if not self.adapter.takes_image:
+            return Batch(positions, nsd_ids, None, captions)
+        pixels = self.adapter.preprocess([self._image(int(nsd_id)) for nsd_id in nsd_ids])
+        if self.adapter.device.type == "cuda":
+            pixels = pixels.pin_memory()
+        return Batch(positions, nsd_ids, pixels, captions)
+
+    def _image(self, nsd_id: int) -> np.ndarray:
+        if self.adapter.row.image == "blank":
+            return np.full((425, 425, 3), BLANK_GREY, np.uint8)
+        try:
+            image = np.asarray(self.images[nsd_id])
+        except (OSError, KeyError, IndexError, ValueError, NsdError) as error:
+            raise ExtractionError(f"image of nsd_id {nsd_id} cannot be read: {error}") from error
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ExtractionError(
+                f"image of nsd_id {nsd_id} has shape {image.shape} and type {image.dtype}; "
+                "expected (height, width, 3) uint8, red green blue"
+            )
+        return image
+
+    def _run(self, batch: Batch, arrays, texts, lengths):
+        """One encoding batch; on out-of-memory, again with half the rows."""
+        while True:
+            try:
+                self._encode(batch, arrays, texts, lengths)
+                return
+            except torch.OutOfMemoryError:
+                if self.n_rows == 1 and len(batch.positions) == 1:
+                    raise ModelError(
+                        f"one image of model {self.adapter.row.id!r} does not fit in the memory of "
+                        f"{self.adapter.device}; use a larger device or a smaller dtype"
+                    ) from None
+            self.n_rows, self.n_images = max(1, self.n_rows // 2), max(1, self.n_images // 2)
+            torch.cuda.empty_cache()
+            logger.warning("out of memory: batches are now %d rows, %d images", self.n_rows, self.n_images)
+            if len(batch.positions) > self.n_images:
+                for part in np.split(
+                    batch.positions, range(self.n_images, len(batch.positions), self.n_images)
+                ):
+                    self._run(_part(batch, np.isin(batch.positions, part)), arrays, texts, lengths)
+                return None
+
+    @torch.inference_mode()
+    def _encode(self, batch: Batch, arrays, texts, lengths):
+        adapter, n_images = self.adapter, len(batch.positions)
+        pixels = batch.pixels
+        if pixels is not None:
+            pixels = pixels.to(adapter.device, adapter.dtype, non_blocking=True)
+        encoded, pooled = adapter.encode(pixels, batch.captions)
+        for name, states in pooled.items():
+            arrays[name][0][:, batch.positions] = states.cpu().numpy()
+        if not self.instructions:
+            return
+        prompts = self._prompts(batch)
+        for chosen in length_sorted([len(p.ids) for p in prompts], self.n_rows):
+            # prompts lie instruction by instruction, images within
+            number, image = np.divmod(chosen, n_images)
+            row_image = torch.tensor(image, device=adapter.device)
+            rows, pooled = adapter.rows(encoded, row_image, [prompts[i] for i in chosen])
+            states, answers = self._pool(rows, batch.nsd_ids[image], number)
+            where = batch.positions[image]
+            for name, values in {**pooled, "language": states}.items():
+                arrays[name][number, :, where] = values.transpose(0, 1).cpu().numpy()
+            for i, n, answer in zip(where, number, answers, strict=True):
+                texts[i, n], lengths[i, n] = adapter.decode(answer), len(answer)
+
+    def _prompts(self, batch: Batch):
+        n_images = len(batch.positions)
+        if self.fixed:
+            return [prompt for prompt in self.fixed for _ in range(n_images)]
+        return [self.adapter.prompt(i.text, caption) for i in self.instructions for caption in batch.captions]
+
+    def _pool(self, rows, nsd_ids, number):
+        adapter, rule = self.adapter, self.rule
+        if not rule.generates:
+            return adapter.decoder.start(rows, 0, rule.span)[1], [[]] * len(nsd_ids)
+        choose = Greedy()
+        if rule.top_k:
+            uniforms = row_uniforms(self.seed, nsd_ids, number, self.n_new)
+            choose = TopK(rule.top_k, uniforms.to(adapter.device))
+        return generate_pooled(adapter.decoder, rows, self.n_new, adapter.eos_ids, adapter.banned_ids, choose)
+
+    def _check_finite(self, arrays, nsd_ids):
+        for name, values in arrays.items():
+            if np.isfinite(values).all():
+                continue
+            instruction, layer, stimulus, _ = np.argwhere(~np.isfinite(values))[0]
+            where = self.components()[name][0][instruction]
+            raise ExtractionError(
+                f"{name} state of layer {layer} is not finite for nsd_id {nsd_ids[stimulus]}, instruction "
+                f"{where!r}; try features.dtype: float32, or look at the checkpoint"
+            )
+
+    def _table(self, nsd_ids, texts, lengths) -> pd.DataFrame | None:
+        if not self.instructions or not self.rule.generates:
+            return None
+        n = len(self.instructions)
+        return pd.DataFrame(
+            {
+                "nsd_id": np.repeat(nsd_ids, n),
+                "instruction": np.tile(self.instruction_ids, len(nsd_ids)),
+                "text": texts.ravel(),
+                "n_tokens": lengths.ravel(),
+            }
+        )
+
+
+def _split(values: np.ndarray, length: int) -> list[np.ndarray]:
+    return np.split(values, range(length, len(values), length))
+
+
+def _part(batch: Batch, chosen: np.ndarray) -> Batch:
+    captions = batch.captions and [c for c, keep in zip(batch.captions, chosen, strict=True) if keep]
+    pixels = None if batch.pixels is None else batch.pixels[torch.from_numpy(chosen)]
+    return Batch(batch.positions[chosen], batch.nsd_ids[chosen], pixels, captions)
+
+
+def extract_features(extractor: Extractor, store: FeatureStore, shard=(0, 1), progress_bar: bool = False):
+    """Make the missing blocks of one shard.
+
+    Blocks are independent and each is written whole, so a killed job goes on where it was, and
+    shards write disjoint blocks of the same arrays.
+
+    Parameters
+    ----------
+    extractor : Extractor
+    store : FeatureStore
+        Created, with the components of the extractor.
+    shard : (k, n)
+        This job makes every n-th block from the k-th on.
+    progress_bar : bool
+
+    Raises
+    ------
+    StoreError
+        When another job works on the same shard.
+    """
+    with store.shard_lock(shard):
+        missing = store.missing_blocks(shard)
+        total = sum(len(store.block_ids(block)) for block in missing)
+        with tqdm(total=total, unit="image", desc=extractor.adapter.row.id, disable=not progress_bar) as bar:
+            for block in missing:
+                start = time.perf_counter()
+                arrays, answers = extractor.block(store.block_ids(block), bar.update)
+                seconds = time.perf_counter() - start
+                facts = {"seconds": round(seconds, 3), "peak_bytes": peak_memory(), "rows": extractor.n_rows}
+                store.write_block(block, arrays, answers, facts | {"hardware": hardware()})

@@ -1,0 +1,128 @@
+"""Figures on disk: SVG, PNG, the tidy table behind them, and what a page must say about them."""
+
+import base64
+import html
+import json
+import os
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..config import Settings, fingerprint, project_root
+from ..provenance import file_hash, record
+from .style import MUTED, WARNING, book_style
+
+NOTICES = {
+    "phantom": "PHANTOM DATA: simulated brains, tiny models. Not a finding about brains.",
+    "nsd": "Natural Scenes Dataset",
+}
+DPI = 160
+_CARD = "background:#fff;color:#1f2328;border-radius:.4rem;padding:.5rem;margin:0;overflow-x:auto"
+_IMAGE = "display:block;width:100%;min-width:min(30rem,100%);height:auto"
+
+
+@dataclass(frozen=True)
+class SavedFigure:
+    """A figure on disk; shows itself in a notebook, with its alternative text.
+
+    Parameters
+    ----------
+    name : str
+    svg, png, csv, json : Path
+        Picture, picture, tidy table, and description.
+    caption, alt, command, data : str
+        Caption, text for readers who do not see the picture, command that remakes it, "phantom" or "nsd".
+    """
+
+    name: str
+    svg: Path
+    png: Path
+    csv: Path
+    json: Path
+    caption: str
+    alt: str
+    command: str
+    data: str
+
+    def _repr_html_(self) -> str:
+        picture = base64.b64encode(self.png.read_bytes()).decode()
+        source = f'src="data:image/png;base64,{picture}" alt="{html.escape(self.alt)}"'
+        image = f'<img class="study-figure dark-light" {source} style="{_IMAGE}">'
+        return f'<figure style="{_CARD}">{image}</figure>'
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        png = base64.b64encode(self.png.read_bytes()).decode()
+        return {"text/plain": self.alt, "image/png": png, "text/html": self._repr_html_()}
+
+
+def save_figure(figure, table, name, settings: Settings, caption, alt, command) -> SavedFigure:
+    """Write a figure as SVG and PNG with its table as CSV and its description as JSON.
+
+    Every file is written under a temporary name and then renamed.  The kind of data is written on the figure.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure
+    table : DataFrame
+        Every number the figure shows, tidy; one row per mark.
+    name : str
+        Stem of the files in the study's ``figures`` folder.
+    settings : Settings
+    caption, alt, command : str
+        What the figure shows, the same for readers who do not see it
+        (:mod:`brainalign_utils.figures.alt` writes it from tables), and the command that remakes it.
+        On the phantom the alternative text ends by saying so.
+
+    Returns
+    -------
+    saved : SavedFigure
+        Last expression of a notebook cell, it shows the figure.
+
+    Raises
+    ------
+    ValueError
+        When caption, alternative text or command is empty, or the table has no rows.
+    """
+    for what, value in (("caption", caption), ("alt", alt), ("command", command)):
+        if not value.strip():
+            raise ValueError(f"{what} of figure {name!r} is {value!r}; every figure needs one")
+    if not len(table):
+        raise ValueError(f"table of figure {name!r} has 0 rows; a figure needs the numbers it shows")
+    if settings.data == "phantom" and "phantom" not in alt.lower():
+        alt = f"{alt.rstrip()} Phantom data, not a finding about brains."
+    paths = {kind: settings.paths.figure(name, kind) for kind in ("svg", "png", "csv", "json")}
+    paths["svg"].parent.mkdir(parents=True, exist_ok=True)
+    _write_pictures(figure, paths, {"Title": name, "Description": alt}, NOTICES[settings.data])
+    _atomic(paths["csv"], lambda file: table.to_csv(file, index=False, float_format="%.6g"))
+    about = {"name": name, "caption": caption, "alt": alt, "command": command, "data": settings.data}
+    about |= {"notice": NOTICES[settings.data], "settings": fingerprint(settings.model_dump(mode="json"))}
+    about |= {"sha256": {kind: file_hash(paths[kind], 64) for kind in ("svg", "png", "csv")}}
+    text = json.dumps(about | {"provenance": record(project_root())}, indent=1)
+    _atomic(paths["json"], lambda file: file.write_text(text))
+    return SavedFigure(name, **paths, caption=caption, alt=alt, command=command, data=settings.data)
+
+
+def _write_pictures(figure, paths, metadata, notice):
+    _write_notice(figure, notice)
+    with book_style():
+        svg = {"format": "svg", "metadata": metadata | {"Date": None}, "dpi": DPI, "facecolor": "white"}
+        _atomic(paths["svg"], lambda file: figure.savefig(file, **svg))
+        png = {"format": "png", "metadata": metadata | {"Comment": notice}, "dpi": DPI, "facecolor": "white"}
+        _atomic(paths["png"], lambda file: figure.savefig(file, **png))
+
+
+def _write_notice(figure, notice):
+    """First line of the figure: the kind of data."""
+    colour = WARNING if "PHANTOM" in notice else MUTED
+    notice = textwrap.fill(notice, int(13 * figure.get_figwidth()))
+    figure.suptitle(notice, x=0.01, ha="left", fontsize=8.5, weight="bold", color=colour)
+
+
+def _atomic(path: Path, write) -> None:
+    """Write a file through a temporary name in the same folder."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

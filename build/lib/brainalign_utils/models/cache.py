@@ -1,0 +1,107 @@
+"""Keys and values kept between decoding steps, and projections shared between the rows of one image."""
+
+import torch
+from torch import nn
+from transformers import Cache
+from transformers.cache_utils import CacheLayerMixin
+
+
+class GrowingLayer(CacheLayerMixin):
+    """Keys and values of one layer in buffers of full length, filled in place.
+
+    Nothing is copied when a token is added, unlike a cache that concatenates.
+
+    Parameters
+    ----------
+    capacity : int
+        Number of positions that will be written at most.
+    """
+
+    is_sliding = False
+
+    def __init__(self, capacity: int):
+        super().__init__()
+        self.capacity = capacity
+        self.length = 0
+
+    def lazy_initialization(self, key_states, value_states):
+        n_rows, n_heads, _, _ = key_states.shape
+        self.keys = key_states.new_empty(n_rows, n_heads, self.capacity, key_states.shape[-1])
+        self.values = value_states.new_empty(n_rows, n_heads, self.capacity, value_states.shape[-1])
+        self.is_initialized = True
+
+    def update(self, key_states, value_states, *args, **kwargs):
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        start, self.length = self.length, self.length + key_states.shape[2]
+        self.keys[:, :, start : self.length] = key_states
+        self.values[:, :, start : self.length] = value_states
+        return self.keys[:, :, : self.length], self.values[:, :, : self.length]
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self.length + query_length, 0
+
+    def get_seq_length(self) -> int:
+        return self.length
+
+    def get_max_length(self) -> int:
+        return -1
+
+    def select(self, index: torch.Tensor, capacity: int) -> "GrowingLayer":
+        """A layer with the rows ``index`` (which may repeat) and room for ``capacity`` positions."""
+        layer = GrowingLayer(capacity)
+        layer.keys, layer.values = (
+            states.new_empty(len(index), states.shape[1], capacity, states.shape[-1])
+            for states in (self.keys, self.values)
+        )
+        layer.is_initialized = True
+        layer.keys[:, :, : self.length] = self.keys[index, :, : self.length]
+        layer.values[:, :, : self.length] = self.values[index, :, : self.length]
+        layer.length = self.length
+        return layer
+
+
+def growing_cache(n_layers: int, capacity: int) -> Cache:
+    return Cache(layers=[GrowingLayer(capacity) for _ in range(n_layers)])
+
+
+def select_rows(cache: Cache, index: torch.Tensor, capacity: int) -> Cache:
+    """A cache with the rows ``index`` of ``cache``; rows may repeat, as when images share a prefix."""
+    return Cache(layers=[layer.select(index, capacity) for layer in cache.layers])
+
+
+class SharedProjection(nn.Module):
+    """A key or value projection of image states, computed once per image for all of its rows.
+
+    Stands in for the ``nn.Linear`` of a cross-attention.  :meth:`share` takes the states of the
+    images; :meth:`assign` says which image each row looks at; ``forward`` then ignores its input,
+    of which transformers only needs the shape.
+    """
+
+    def __init__(self, linear: nn.Linear):
+        super().__init__()
+        self.linear = linear
+        self._rows = None
+
+    def share(self, image_states: torch.Tensor) -> torch.Tensor:
+        """Projections (n_images, n_tokens, width) of the images' states."""
+        return self.linear(image_states.to(self.linear.weight.dtype))
+
+    def assign(self, projections: torch.Tensor | None, row_image: torch.Tensor | None = None):
+        """Give each row the projections of its image; None goes back to a plain projection."""
+        self._rows = None if projections is None else projections[row_image]
+
+    def forward(self, states):
+        return self.linear(states) if self._rows is None else self._rows
+
+
+def share_projections(attention: nn.Module, *names: str) -> list[SharedProjection]:
+    """Replace linear layers of a cross-attention by shared ones; returns those."""
+    for name in names:
+        setattr(attention, name, SharedProjection(getattr(attention, name)))
+    return [getattr(attention, name) for name in names]
+
+
+def placeholder(image_states: torch.Tensor, n_rows: int) -> torch.Tensor:
+    """A tensor with the shape of every row's image states that takes no memory."""
+    return image_states.new_zeros(()).expand(n_rows, *image_states.shape[1:])

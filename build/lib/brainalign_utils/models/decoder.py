@@ -1,0 +1,222 @@
+"""One decoding interface for causal and encoder-decoder language models.
+
+A row is one image with one instruction.  ``start`` runs the prompts, ``step`` one token per row,
+``keep`` drops finished rows.  States leave as reduced vectors, one per layer.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from transformers import Cache, DynamicCache, EncoderDecoderCache
+
+from .cache import growing_cache, select_rows
+from .taps import LayerTap, last_token, weighted_sum
+
+PROMPT_SPANS = ("prompt", "image", "all")
+
+
+@dataclass
+class Prefix:
+    """Beginning of the prompt that all instructions of an image share, already run.
+
+    ``cache`` holds (n_images, ...) keys and values, ``is_image`` (n_tokens,) marks image positions,
+    ``sums`` (n_states, n_images, width) adds up the states of the span, None when no span is pooled.
+    """
+
+    cache: Cache
+    is_image: torch.Tensor
+    sums: torch.Tensor | None
+
+
+@dataclass
+class PromptRows:
+    """Embedded prompts, padded on the left.
+
+    Parameters
+    ----------
+    embeds : (n_rows, n_tokens, width) tensor
+        Without the shared prefix.
+    mask, is_image : (n_rows, n_tokens) bool tensors
+        Real positions, and those that hold image tokens.
+    row_image : (n_rows,) int tensor
+        Which image of the batch each row looks at.
+    prefix : Prefix or None
+    """
+
+    embeds: torch.Tensor
+    mask: torch.Tensor
+    is_image: torch.Tensor
+    row_image: torch.Tensor
+    prefix: Prefix | None = None
+
+
+def span_weights(span: str | None, is_image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Positions of the prompt that a pooling takes: its text, its image, or all; never padding."""
+    return {"prompt": mask & ~is_image, "image": mask & is_image, "all": mask}[span]
+
+
+class CausalDecoder:
+    """Decoder-only language model.
+
+    Parameters
+    ----------
+    base : callable
+        Model without head; takes inputs_embeds, attention_mask, position_ids, past_key_values.
+    head, embed : callable
+        Logits from states, embeddings from token ids.
+    layers, final_norm
+        Modules whose states are pooled.
+    """
+
+    def __init__(self, base, head, embed, layers, final_norm):
+        self.base, self.head, self.embed = base, head, embed
+        self.tap = LayerTap(layers, final_norm)
+        self.n_layers = len(layers)
+        self._cache = self._mask = self._row_image = None
+
+    def prefix(self, embeds, is_image, span: str | None) -> Prefix:
+        """Run the shared beginning of the prompt once per image.
+
+        Parameters
+        ----------
+        embeds : (n_images, n_tokens, width) tensor
+        is_image : (n_tokens,) bool tensor
+        span : {"prompt", "image", "all"} or None
+            States to add up for pooling.
+        """
+        cache = growing_cache(self.n_layers, embeds.shape[1])
+        mask = torch.ones(embeds.shape[:2], dtype=torch.bool, device=embeds.device)
+        if span is None:
+            self._forward(embeds, mask, cache)
+            return Prefix(cache, is_image, None)
+        weights = span_weights(span, is_image.expand(len(embeds), -1), mask)
+        with self.tap.reducing(weighted_sum(weights)) as stacked:
+            self._forward(embeds, mask, cache)
+            return Prefix(cache, is_image, stacked())
+
+    def start(self, rows: PromptRows, n_new: int, span: str | None = None):
+        """Run the prompts.
+
+        Returns
+        -------
+        logits : (n_rows, vocab) tensor
+        states : (n_states, n_rows, width) float32 tensor
+            Of the last prompt position, or the mean over ``span``.
+        """
+        n_tokens, n_prefix = rows.embeds.shape[1], 0
+        self._mask, self._row_image = rows.mask, rows.row_image
+        self._rows_changed()
+        if rows.prefix is None:
+            self._cache = growing_cache(self.n_layers, n_tokens + n_new)
+        else:
+            n_prefix = len(rows.prefix.is_image)
+            self._cache = select_rows(rows.prefix.cache, rows.row_image, n_prefix + n_tokens + n_new)
+            self._mask = torch.nn.functional.pad(rows.mask, (n_prefix, 0), value=True)
+        weights = None if span is None else span_weights(span, rows.is_image, rows.mask)
+        reduce = last_token if span is None else weighted_sum(weights)
+        with self.tap.reducing(reduce) as stacked:
+            hidden = self._forward(rows.embeds, self._mask, self._cache)
+            states = stacked()
+        if span is not None:
+            states = self._span_mean(states, weights, rows.prefix, span)
+        return self.head(hidden[:, -1]), states
+
+    def _span_mean(self, sums, weights, prefix, span):
+        counts = weights.sum(1)
+        if prefix is not None:
+            sums = sums + prefix.sums[:, self._row_image]
+            counts = counts + span_weights(span, prefix.is_image, torch.ones_like(prefix.is_image)).sum()
+        if (counts == 0).any():
+            raise ValueError(f"pooling {span!r} finds no such position in the prompt; choose another pooling")
+        return sums / counts[:, None]
+
+    def _forward(self, embeds, mask, cache):
+        n_tokens = embeds.shape[1]
+        positions = (mask.long().cumsum(1) - 1).clamp_(min=0)[:, -n_tokens:]
+        out = self.base(
+            inputs_embeds=embeds, attention_mask=mask, position_ids=positions, past_key_values=cache,
+            use_cache=True, **self._extra_inputs(n_tokens),
+        )  # fmt: skip
+        return out.last_hidden_state
+
+    def _extra_inputs(self, n_tokens: int) -> dict:
+        """Further arguments of ``base``; models that look at images through cross-attention have some."""
+        return {}
+
+    def _rows_changed(self):
+        """Called when the rows become others or fewer."""
+
+    def step(self, tokens):
+        """Feed one token per row.
+
+        Parameters
+        ----------
+        tokens : (n_rows,) int tensor
+
+        Returns
+        -------
+        logits : (n_rows, vocab) tensor
+        states : (n_states, n_rows, width) float32 tensor
+            Of the token just fed.
+        """
+        self._mask = torch.nn.functional.pad(self._mask, (0, 1), value=True)
+        with self.tap.reducing(last_token) as stacked:
+            hidden = self._forward(self.embed(tokens[:, None]), self._mask, self._cache)
+            return self.head(hidden[:, -1]), stacked()
+
+    def keep(self, index):
+        """Go on with the rows ``index`` only."""
+        self._cache = select_rows(self._cache, index, self._cache.layers[0].capacity)
+        self._mask, self._row_image = self._mask[index], self._row_image[index]
+        self._rows_changed()
+
+
+class Seq2SeqDecoder:
+    """Encoder-decoder language model (T5): the prompt is read by the encoder.
+
+    Prompt spans are pooled over encoder states, generated tokens over decoder states.
+    """
+
+    def __init__(self, model):
+        self.model = model
+        self.embed = model.get_input_embeddings()
+        self.n_layers = len(model.decoder.block)
+        self.encoder_tap = LayerTap(model.encoder.block, model.encoder.final_layer_norm)
+        self.tap = LayerTap(model.decoder.block, model.decoder.final_layer_norm)
+        self._cache = self._encoded = self._mask = None
+
+    def start(self, rows: PromptRows, n_new: int, span: str | None = None):
+        """As :meth:`CausalDecoder.start`; without a span the state is that of the start token."""
+        weights = None if span is None else span_weights(span, rows.is_image, rows.mask)
+        reduce = last_token if span is None else weighted_sum(weights)
+        with self.encoder_tap.reducing(reduce) as stacked:
+            out = self.model.encoder(inputs_embeds=rows.embeds, attention_mask=rows.mask)
+            prompt_states = stacked()
+        self._encoded, self._mask = out.last_hidden_state, rows.mask
+        self._cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        start = torch.full((len(rows.mask),), self.model.config.decoder_start_token_id)
+        logits, states = self.step(start.to(rows.mask.device))
+        return logits, states if span is None else prompt_states / weights.sum(1)[:, None]
+
+    def step(self, tokens):
+        """As :meth:`CausalDecoder.step`."""
+        with self.tap.reducing(last_token) as stacked:
+            out = self.model(
+                encoder_outputs=(self._encoded,), attention_mask=self._mask,
+                decoder_input_ids=tokens[:, None], past_key_values=self._cache, use_cache=True,
+            )  # fmt: skip
+            return out.logits[:, -1], stacked()
+
+    def keep(self, index):
+        """Go on with the rows ``index`` only."""
+        self._encoded, self._mask = self._encoded[index], self._mask[index]
+        self._cache.batch_select_indices(index)
+
+
+def causal_decoder(language_model, base=None, head=None) -> CausalDecoder:
+    """Decoder of a transformers causal language model (LLaMA or OPT)."""
+    base = base or language_model.model
+    head = head or language_model.lm_head
+    stack = getattr(base, "decoder", base)
+    norm = stack.norm if hasattr(stack, "norm") else stack.final_layer_norm
+    return CausalDecoder(base, head, stack.embed_tokens, stack.layers, norm)

@@ -1,0 +1,186 @@
+"""Names and text formats of NSD's tree: where each file lies, how tables are written.
+
+Keys are relative to the tree's root and the same as in NSD's bucket.  Nothing is opened here.
+"""
+
+import ast
+from pathlib import Path
+
+from ..tables import ROI_VOLUMES, subject_name
+
+EXPDESIGN = "nsddata/experiments/nsd/nsd_expdesign.mat"
+STIM_INFO = "nsddata/experiments/nsd/nsd_stim_info_merged.csv"
+STIMULI = "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
+SPACE = "func1pt8mm"
+BETA_VERSION = "betas_fithrf_GLMdenoise_RR"
+HEMISPHERES = ("lh", "rh")
+BETA_SUFFIXES = ("hdf5", "nii.gz")
+TRANSFORMS = ("func1pt8-to-layerB2", "white-to-fsaverage")
+REQUIRED_VOLUMES = tuple(v for v in ROI_VOLUMES if v not in ("prf-eccrois", "streams"))
+"""ROI files that the study cannot do without; the others only add labels."""
+
+
+class NsdError(Exception):
+    """An NSD tree that cannot be used; the message names the file, both values and the remedy."""
+
+
+class MissingFileError(NsdError):
+    """A file that is not there."""
+
+
+class DamagedFileError(NsdError):
+    """A file that is truncated, corrupted, or not what its name says."""
+
+
+class ShapeMismatchError(NsdError):
+    """Two files that disagree about the grid or about the number of trials."""
+
+
+class UnknownLabelError(NsdError):
+    """An ROI volume with a label that its colour table does not name."""
+
+
+class InvalidValueError(NsdError):
+    """Values that cannot be used, such as NaN betas."""
+
+
+class NoPermissionError(NsdError):
+    """A file that may not be read."""
+
+
+def check_grid(path, found, expected):
+    """Raise ShapeMismatchError unless a file has the grid (x, y, z) of the mask."""
+    if tuple(found) != tuple(expected):
+        raise ShapeMismatchError(
+            f"{path} has grid (x, y, z) = {tuple(found)}, but the nsdgeneral mask has {tuple(expected)}; "
+            "take both from the same subject and the same space (func1pt8mm)"
+        )
+
+
+def betas_folder(subject: int) -> str:
+    return f"nsddata_betas/ppdata/{subject_name(subject)}/{SPACE}/{BETA_VERSION}"
+
+
+def session_key(subject: int, session: int, suffix: str) -> str:
+    """Betas of a session (1-based), ``suffix`` one of :data:`BETA_SUFFIXES`."""
+    return f"{betas_folder(subject)}/betas_session{session:02d}.{suffix}"
+
+
+def ncsnr_key(subject: int) -> str:
+    return f"{betas_folder(subject)}/ncsnr.nii.gz"
+
+
+def roi_key(subject: int, volume: str) -> str:
+    return f"nsddata/ppdata/{subject_name(subject)}/{SPACE}/roi/{volume}.nii.gz"
+
+
+def ctab_keys(subject: int, volume: str) -> tuple[str, str]:
+    """Colour table of an ROI volume: the subject's own, or fsaverage's."""
+    return tuple(
+        f"nsddata/freesurfer/{owner}/label/{volume}.mgz.ctab"
+        for owner in (subject_name(subject), "fsaverage")
+    )
+
+
+def transform_key(subject: int, hemisphere: str, name: str) -> str:
+    return f"nsddata/ppdata/{subject_name(subject)}/transforms/{hemisphere}.{name}.mgz"
+
+
+def has_own_ctab(volume: str) -> bool:
+    """Hand-drawn ROIs have their table in the subject's folder only."""
+    return volume.startswith(("prf-", "floc-"))
+
+
+def parse_ctab(text: str, source: str | Path = "ctab") -> dict[int, str]:
+    """Names of an ROI volume's labels.
+
+    Parameters
+    ----------
+    text : str
+        One ``<int> <name>`` a line; what follows a tab after the name is a remark.
+        A line with 0 is data like any other.
+    source : path
+        For messages.
+
+    Returns
+    -------
+    names : dict of int to str
+        Label 0 is left out: it is cortex without a region.
+
+    Raises
+    ------
+    DamagedFileError
+        With the line that cannot be read.
+    """
+    names = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.strip().split(None, 1)
+        if not words:
+            continue
+        try:
+            label, name = int(words[0]), words[1].split("\t")[0].strip()
+        except (ValueError, IndexError):
+            raise DamagedFileError(
+                f"{source}, line {number}: {line!r} is not '<number> <name>'; download the file again"
+            ) from None
+        if names.setdefault(label, name) != name:
+            raise DamagedFileError(
+                f"{source}, line {number}: label {label} is named both {names[label]!r} and {name!r}"
+            )
+    return {label: name for label, name in names.items() if label != 0}
+
+
+def parse_crop_box(text: str) -> tuple[float, float, float, float]:
+    """Crop of a COCO picture, as ``nsd_stim_info_merged.csv`` writes it.
+
+    Parameters
+    ----------
+    text : str
+        ``"(top, bottom, left, right)"``, fractions of the height and width cut off at each side.
+
+    Returns
+    -------
+    top, bottom, left, right : float
+
+    Raises
+    ------
+    DamagedFileError
+        If these are not four fractions that leave something of the picture.
+    """
+    try:
+        values = ast.literal_eval(text)
+        top, bottom, left, right = (float(value) for value in values)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        raise DamagedFileError(f"cropBox {text!r} is not '(top, bottom, left, right)'") from None
+    inside = all(0 <= value < 1 for value in (top, bottom, left, right))
+    if not inside or top + bottom >= 1 or left + right >= 1:
+        raise DamagedFileError(f"cropBox {text!r} leaves nothing; expected four fractions below 1")
+    return top, bottom, left, right
+
+
+def study_keys(
+    subjects, n_sessions: dict[int, int] | int, volumes=ROI_VOLUMES, suffix="hdf5", stimuli=True
+) -> list[str]:
+    """Every file that a study reads, in NSD's bucket and below the tree's root alike.
+
+    Parameters
+    ----------
+    subjects : sequence of int
+    n_sessions : int, or dict of subject to int
+    volumes : sequence of str
+        ROI volumes; ``nsdgeneral``, the mask, is always among the files.
+    suffix : {"hdf5", "nii.gz"}
+        Format of the betas.
+    stimuli : bool
+        With the pictures (about 37 GB in the real bucket).
+    """
+    keys = [EXPDESIGN, STIM_INFO, *([STIMULI] if stimuli else [])]
+    for subject in subjects:
+        count = n_sessions[subject] if isinstance(n_sessions, dict) else n_sessions
+        for volume in dict.fromkeys(("nsdgeneral", *volumes)):
+            own, shared = ctab_keys(subject, volume)
+            keys += [roi_key(subject, volume), own if has_own_ctab(volume) else shared]
+        keys += [transform_key(subject, h, name) for h in HEMISPHERES for name in TRANSFORMS]
+        keys.append(ncsnr_key(subject))
+        keys += [session_key(subject, session, suffix) for session in range(1, count + 1)]
+    return list(dict.fromkeys(keys))

@@ -1,0 +1,282 @@
+"""Make the phantom: NSD's tree, COCO's annotations and the truth behind them.
+
+The simulated brains stand on fsaverage5 (10242 vertices a hemisphere) where NSD has
+fsaverage (163842); everything else follows NSD's layout.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+from threadpoolctl import threadpool_limits
+from tqdm.auto import tqdm
+
+from ..config import PhantomSettings
+from ..tables import ROI_LABELS, SUBJECTS, subject_name
+from . import writer
+from .annotations import coco_annotations
+from .areas import BEST_INSTRUCTIONS, FAMILIES
+from .channels import COUNTS, Channels, picture_channels, stack_channels
+from .cortex import HEMISPHERES
+from .experiment import N_STIMULI, N_TRIALS, Experiment, coco_split, make_experiment, stimulus_table
+from .grid import Layout, make_layout
+from .scenes import Scene, draw_scene, stimulus_seed
+from .subject_files import CTAB_NOTES, write_subject
+
+IMAGES_A_JOB = 24
+BYTES_AN_IMAGE = 20_000
+FIXED_BYTES = 30_000_000
+"""For the space check: compressed pictures, and tables that do not depend on the size."""
+
+README = """Truth of a phantom dataset. Nothing here is a measurement of a brain.
+
+expected.yml               numbers that `brainalign doctor` should find in ../nsd
+planted.yml                saturated betas, voxels without data, empty labels, voxels outside nsdgeneral
+stimuli.parquet            what each picture holds, by nsd_id (0-based)
+families.yml               content families, their scene channels and the instructions that ask for them
+subjAA/voxels.parquet      a row a voxel of the brain mask, C order: position, labels, ncsnr, receptive field
+                           (degrees; x to the right, y up), weight_, fraction_ and unique_ of each family
+subjAA/signal.npz          nsd_id, ijk, ncsnr, signal (stimulus, voxel; mean 0, sd 1 over the stimuli)
+
+A single trial is mean + gain * (ncsnr * signal + standard normal noise), gain and mean drifting by session.
+fraction_ is the covariance of a family's part with the signal; fractions sum to 1 and can be below 0.
+unique_ is the share that no other family of the same voxel explains linearly.
+Surfaces: NSD's "fsaverage" (163842 vertices) is fsaverage5 (10242 vertices a hemisphere) here; each subject's
+own white surface is a shuffled fsaverage5 with some vertices missing. Heads are shrunk so that NSD's 1.8 mm
+voxels make a small grid.
+"""
+
+
+class PhantomSpaceError(OSError):
+    """Not enough room on the disk; the message has both numbers."""
+
+
+def make_phantom(
+    root: str | Path,
+    settings: PhantomSettings | None = None,
+    subjects: Sequence[int] = SUBJECTS,
+    *,
+    sessions_by_subject: Mapping[int, int] | None = None,
+    n_jobs: int | None = None,
+    progress_bar: bool = True,
+) -> Path:
+    """Write a simulated Natural Scenes Dataset with known truth.
+
+    The tree appears under its name only when it is complete.  The same arguments give the
+    same bytes.
+
+    Parameters
+    ----------
+    root : path
+        Gets ``nsd``, ``coco`` and ``truth``.  An older phantom there is replaced at the end.
+    settings : config.PhantomSettings
+        Size and seed.
+    subjects : sequence of int
+        NSD subjects to simulate, 1 to 8.
+    sessions_by_subject : mapping of int to int
+        Sessions of subjects who have fewer than ``settings.n_sessions``.
+    n_jobs : int
+        Processes; all cores by default.
+    progress_bar : bool
+
+    Returns
+    -------
+    root : Path
+
+    Raises
+    ------
+    ValueError
+        For subjects or sessions that NSD does not have.
+    FileExistsError
+        If ``root`` holds something that is no phantom.
+    PhantomSpaceError
+        If the disk has too little room; nothing is written then.
+    """
+    root, settings = Path(root).absolute(), settings or PhantomSettings()
+    sessions = _sessions(settings, subjects, sessions_by_subject or {})
+    if root.exists() and {path.name for path in root.iterdir()} - {"nsd", "coco", "truth"}:
+        raise FileExistsError(f"root {root} holds other things than a phantom; choose another root")
+    experiment = make_experiment(settings.n_sessions, settings.n_shared, settings.seed)
+    n_jobs = n_jobs or len(os.sched_getaffinity(0))
+    layouts = {s: make_layout(s, settings.n_voxels, settings.seed) for s in sessions}
+    nsd_ids = np.unique(np.concatenate([experiment.trials(s, n) for s, n in sessions.items()]))
+    _check_space(root, expected_bytes(layouts, sessions, len(nsd_ids)))
+    with _whole_or_nothing(root) as partial, threadpool_limits(1), _workers(n_jobs) as run:
+        channels = _write_stimuli(partial, nsd_ids, experiment, settings.seed, run, progress_bar)
+        jobs = [
+            (
+                partial,
+                layouts[s],
+                channels.take(np.unique(experiment.trials(s, n))),
+                experiment,
+                n,
+                settings.seed,
+            )
+            for s, n in sessions.items()
+        ]
+        reports = _track(run(_subject_job, jobs), len(jobs), "subjects", progress_bar)
+        _write_shared_tables(partial, layouts, experiment, dict(zip(sessions, reports, strict=True)))
+    return root
+
+
+def _sessions(settings, subjects, fewer):
+    unknown = [s for s in (*subjects, *fewer) if s not in range(1, 9)]
+    if unknown or not subjects:
+        raise ValueError(f"subjects {unknown or '()'} do not exist; choose from 1 to 8")
+    sessions = {s: fewer.get(s, settings.n_sessions) for s in sorted(set(subjects))}
+    wrong = {s: n for s, n in sessions.items() if not 1 <= n <= settings.n_sessions}
+    if wrong:
+        raise ValueError(
+            f"sessions_by_subject {wrong} must lie between 1 and n_sessions ({settings.n_sessions})"
+        )
+    return sessions
+
+
+def expected_bytes(layouts: Mapping[int, Layout], sessions: Mapping[int, int], n_images: int) -> int:
+    """About how much room the tree takes."""
+    betas = sum(
+        sessions[s] * N_TRIALS * (2 * len(layout.ijk) * 1.9 + np.prod(layout.shape) * 0.02)
+        for s, layout in layouts.items()
+    )
+    signals = sum(250 * sessions[s] * len(layout.ijk) * 2 for s, layout in layouts.items())
+    return int(FIXED_BYTES + BYTES_AN_IMAGE * n_images + betas + signals)
+
+
+def _check_space(root, needed):
+    folder = next(parent for parent in root.parents if parent.exists())
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise PhantomSpaceError(
+            f"the phantom needs about {needed / 1e6:.0f} MB but {folder} has {free / 1e6:.0f} MB free; "
+            "free some space, choose another build_root, or lower phantom.n_sessions or phantom.n_voxels"
+        )
+
+
+@contextmanager
+def _whole_or_nothing(root):
+    """A folder beside ``root`` that takes its place at the end; removed if anything fails."""
+    partial = root.with_name(f".{root.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # left by a killed run
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    if root.exists():
+        shutil.rmtree(root)
+    partial.rename(root)
+
+
+@contextmanager
+def _workers(n_jobs):
+    """A lazy ``map`` over argument tuples, in this process or in several."""
+    if n_jobs == 1:
+        yield lambda job, arguments: map(job, arguments)
+        return
+    with ProcessPoolExecutor(n_jobs, mp_context=get_context("spawn")) as pool:
+        yield pool.map
+
+
+def _track(results, n, what, progress_bar):
+    return list(tqdm(results, total=n, desc=f"phantom {what}", disable=not progress_bar))
+
+
+def _picture_job(arguments):
+    nsd_ids, seed = arguments
+    drawings = [draw_scene(stimulus_seed(int(i), seed), with_maps=True) for i in nsd_ids]
+    with threadpool_limits(1):
+        return [(writer.compress_image(d.image), picture_channels(d), d.scene) for d in drawings]
+
+
+def _subject_job(arguments):
+    with threadpool_limits(1):
+        return write_subject(*arguments)
+
+
+def _write_stimuli(root, nsd_ids, experiment: Experiment, seed, run, progress_bar) -> Channels:
+    blocks = np.array_split(nsd_ids, max(1, len(nsd_ids) // IMAGES_A_JOB))
+    rows, scenes = [], []
+    with writer.ImageBrick(root / "nsd/nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5", N_STIMULI) as brick:
+        results = run(_picture_job, [(block, seed) for block in blocks])
+        pictures = tqdm(results, total=len(blocks), desc="phantom pictures", disable=not progress_bar)
+        for block, drawn in zip(blocks, pictures, strict=True):
+            for nsd_id, (chunk, channels, scene) in zip(block, drawn, strict=True):
+                brick.put(nsd_id, chunk)
+                rows.append(channels)
+                scenes.append(scene)
+    coco_ids = 1 + np.random.default_rng([seed, 61]).permutation(581_929)[:N_STIMULI]
+    experiments = root / "nsd/nsddata/experiments/nsd"
+    table = stimulus_table(experiment, coco_ids, seed)
+    writer.write_table(experiments / "nsd_stim_info_merged.csv", table, index_label="")
+    _write_coco(root / "coco/annotations", nsd_ids, coco_ids, scenes)
+    channels = stack_channels(nsd_ids, rows)
+    _write_stimulus_truth(root / "truth", channels, coco_ids, scenes)
+    return channels
+
+
+def _write_coco(folder, nsd_ids, coco_ids, scenes: Sequence[Scene]):
+    for split in ("train2017", "val2017"):
+        chosen = np.flatnonzero(coco_split(nsd_ids) == split)
+        pictures = [scenes[i] for i in chosen]
+        instances, captions = coco_annotations(pictures, coco_ids[nsd_ids[chosen]].tolist())
+        for name, content in (("instances", instances), ("captions", captions)):
+            text = json.dumps(content, separators=(",", ":"))
+            writer.write_bytes(folder / f"{name}_{split}.json", text.encode())
+
+
+def _write_stimulus_truth(folder, channels: Channels, coco_ids, scenes: Sequence[Scene]):
+    folder.mkdir(parents=True, exist_ok=True)
+    table = pd.DataFrame({"nsd_id": channels.nsd_id, "coco_id": coco_ids[channels.nsd_id]})
+    table["place"] = [scene.place for scene in scenes]
+    table["dominant_colour"] = [scene.dominant_colour for scene in scenes]
+    table["text"] = [scene.text for scene in scenes]
+    for family in FAMILIES:
+        for name, values in zip(COUNTS[family], channels.counts[family].T, strict=True):
+            table[f"{family}: {name}"] = values
+    table.to_parquet(folder / "stimuli.parquet", index=False)
+
+
+def _write_shared_tables(root, layouts, experiment: Experiment, reports):
+    variables = {
+        "basiccnt": experiment.basiccnt(),
+        "masterordering": experiment.masterordering[None],
+        "sharedix": experiment.sharedix[None],
+        "stimpattern": experiment.stimpattern,
+        "subjectim": experiment.subjectim,
+    }
+    writer.write_mat(root / "nsd/nsddata/experiments/nsd/nsd_expdesign.mat", variables)
+    labels = root / "nsd/nsddata/freesurfer/fsaverage/label"
+    any_layout = next(iter(layouts.values()))
+    for volume in ("nsdgeneral", "streams"):
+        writer.write_ctab(labels / f"{volume}.mgz.ctab", ROI_LABELS[volume], CTAB_NOTES)
+        for side in HEMISPHERES:
+            writer.write_surface(labels / f"{side}.{volume}.mgz", any_layout.surface_labels[side, volume])
+    shared = (experiment.sharedix - 1).tolist()
+    expected = {
+        "name": "phantom (simulated)",
+        "stimuli_shape": [N_STIMULI, *writer.IMAGE_SHAPE],
+        "stim_info_rows": N_STIMULI,
+        "subjectim_first": experiment.subjectim[0, :3].tolist(),
+        "shared_first": shared[:5],
+        "shared_last": shared[-3:],
+        "first_trial": int(experiment.trials(1, 1)[0]),
+        "subjects": {subject: report.expected for subject, report in reports.items()},
+    }
+    families = {
+        family: {"scene_channels": list(COUNTS[family]), "best_instructions": list(BEST_INSTRUCTIONS[family])}
+        for family in FAMILIES
+    }
+    planted = {subject_name(subject): report.planted for subject, report in reports.items()}
+    for name, content in (("expected", expected), ("families", families), ("planted", planted)):
+        text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=110)
+        writer.write_bytes(root / f"truth/{name}.yml", text.encode())
+    writer.write_bytes(root / "truth/README.txt", README.encode())

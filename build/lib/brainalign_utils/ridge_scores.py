@@ -1,0 +1,79 @@
+"""Cross-validation scores at every alpha from residuals at a few."""
+
+import numpy as np
+import torch
+
+
+def mean_scores(folds, weights, selection):
+    """Score at every alpha, averaged over folds.
+
+    Parameters
+    ----------
+    folds : iterable of (held_out, residuals)
+        Responses (n_held_out, n_voxels) and predictions minus responses at the nodes
+        (n_nodes, n_held_out, n_voxels), or for "r" the predictions; they are overwritten.
+    weights : tensor of shape (n_alphas, n_nodes), float64
+        From the nodes to all alphas.
+    selection : {"r2", "r", "mse"}
+        "mse" is negated, so that higher is better.
+
+    Returns
+    -------
+    tensor of shape (n_alphas, n_voxels), float64
+    """
+    score = SCORES[selection]
+    total, n_folds = 0.0, 0
+    for held_out, residuals in folds:
+        total = total + score(held_out, residuals, weights)
+        n_folds += 1
+    return total / n_folds
+
+
+def _squared_error(residuals, weights):
+    return weights @ residuals.square_().sum(1).double()
+
+
+def _negative_mse(held_out, residuals, weights):
+    return -_squared_error(residuals, weights) / len(held_out)
+
+
+def _r2(held_out, residuals, weights):
+    """Zero where the held-out responses do not vary, as in himalaya."""
+    variance = (held_out - held_out.mean(0)).square_().sum(0).double()
+    r2 = 1 - _squared_error(residuals, weights) / variance
+    return torch.where(variance > 0, r2, 0.0)
+
+
+def _pearson(held_out, predictions, weights):
+    """Zero where responses or predictions do not vary; takes predictions, not residuals."""
+    y = held_out.double()
+    y = (y - y.mean(0)).to(held_out.dtype)
+    mean = weights @ predictions.mean(1).double()
+    covariance = weights @ (predictions * y).mean(1).double()
+    variance = (weights @ predictions.square_().mean(1).double() - mean**2).clamp(min=0)
+    variance = variance * y.double().square().mean(0)
+    return torch.where(variance > 0, covariance / variance.sqrt(), 0.0)
+
+
+SCORES = {"r2": _r2, "r": _pearson, "mse": _negative_mse}
+
+
+def select_alphas(scores, alphas, grid):
+    """Best alpha of a grid for every voxel.
+
+    Parameters
+    ----------
+    scores : tensor of shape (n_alphas, n_voxels)
+    alphas : array of shape (n_alphas, )
+        Ascending.
+    grid : array
+        Subset of ``alphas``, ascending.
+
+    Returns
+    -------
+    best_alphas, best_scores : float64 arrays of shape (n_voxels, )
+    curve : float64 array of shape (len(grid), n_voxels)
+    """
+    curve = scores.cpu().numpy()[np.searchsorted(alphas, grid)]
+    best = curve.argmax(axis=0)
+    return grid[best], curve[best, np.arange(curve.shape[1])], curve

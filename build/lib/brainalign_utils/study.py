@@ -1,0 +1,188 @@
+"""The artifacts of a whole study as tidy tables: what every results notebook starts from."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from . import alignment, encoding, intervals, scoring, store
+from .config import Settings
+from .model_table import MODEL_BY_ID
+
+
+def open_scores(settings: Settings, subject: int, model: str) -> xr.Dataset:
+    """Scores of one subject and model; dims (space, voxel)."""
+    return store.open_dataset(settings.paths.scores(subject, model))
+
+
+def open_responses(settings: Settings, subject: int) -> xr.Dataset:
+    """Responses of one subject, as :func:`brainalign_utils.nsd.load_responses` made them."""
+    return store.open_dataset(settings.paths.responses(subject))
+
+
+def open_predictions(settings: Settings, subject: int, model: str) -> xr.Dataset:
+    """Predictions of the test responses by the chosen layers; dims (space, test_stimulus, voxel)."""
+    return store.open_dataset(settings.paths.predictions(subject, model))
+
+
+def feature_reader(settings: Settings, model: str) -> Callable[[pd.Series, np.ndarray], np.ndarray]:
+    """Reader of one model's features: (row of the table of spaces, nsd_ids) -> (n_stimuli, n_features)."""
+    folder = settings.paths.features(model)
+    return lambda space, ids: store.read_features(
+        folder, space.component, space.instruction, int(space.layer), ids
+    )
+
+
+def best_common_layer(settings: Settings, subject: int, model: str) -> tuple[str, int]:
+    """Component and layer with the best cross-validated score, mean over voxels and instructions."""
+    component = main_component(model)
+    scores = open_scores(settings, subject, model)
+    scores = scores.isel(space=scores.component.values == component)
+    mean = pd.Series(np.nanmean(scores.cv_score.values, axis=1)).groupby(scores.layer.values).mean()
+    return component, int(mean.idxmax())
+
+
+def instruction_features(
+    settings: Settings, subject: int, model: str, component: str, layer: int
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Standardised features of every instruction at one layer.
+
+    Returns
+    -------
+    features : dict instruction -> (train (n_train, n_features), test (n_test, n_features))
+    """
+    responses = open_responses(settings, subject)
+    n_train = responses.sizes["train_stimulus"]
+    ids = np.concatenate([responses.train_nsd_id.values, responses.test_nsd_id.values])
+    features = {}
+    for row in settings.instruction_rows():
+        X = store.read_features(settings.paths.features(model), component, row.id, layer, ids)
+        features[row.id] = encoding.standardise(X[:n_train], X[n_train:])
+    return features
+
+
+def all_scores(settings: Settings, models=None) -> Iterator[tuple[int, str, xr.Dataset]]:
+    """(subject, model, scores) for every pair of the study."""
+    for subject in settings.subjects:
+        for model in models or settings.models:
+            yield subject, model, open_scores(settings, subject, model)
+
+
+def main_component(model: str) -> str:
+    """Component that stands for the model in comparisons: the last, which gives the answer."""
+    return MODEL_BY_ID[model].components[-1][0]
+
+
+def ceiling_of(settings: Settings, subject: int, scores: xr.Dataset, name: str | None):
+    """Ceiling of every voxel and its kind for :func:`scoring.normalised_alignment`.
+
+    Parameters
+    ----------
+    name : {"ncsnr", "cross-subject", None}
+        The noise ceiling of the data; the accuracy with which other subjects predict; or none (raw scores).
+
+    Returns
+    -------
+    ceiling : array of shape (n_voxels,) or None
+    kind : {"variance", "correlation"}
+    """
+    if name is None:
+        return None, "variance"
+    if name == "ncsnr":
+        return scores.noise_ceiling.values, "variance"
+    if name == "cross-subject":
+        stored = store.open_dataset(settings.paths.cross_subject(subject))
+        return stored.ceiling.values, "correlation"
+    raise ValueError(f"unknown ceiling {name!r}; choose 'ncsnr', 'cross-subject' or None")
+
+
+def alignment_table(
+    settings: Settings,
+    ceiling: str | None = "ncsnr",
+    layer_choice: str = "best",
+    main_only: bool = True,
+    models=None,
+) -> pd.DataFrame:
+    """Mean alignment per subject, model, component, instruction and region.
+
+    Columns are those of :func:`brainalign_utils.alignment.alignment_table` with subject, model, title, role
+    and ceiling_name in front.
+
+    Parameters
+    ----------
+    main_only : bool
+        Keep only the component that stands for the model.
+    """
+    tables = []
+    for subject, model, scores in all_scores(settings, models):
+        values, kind = ceiling_of(settings, subject, scores, ceiling)
+        if main_only:
+            scores = scores.isel(space=scores.component.values == main_component(model))
+        row = MODEL_BY_ID[model]
+        tables.append(
+            alignment.alignment_table(
+                scores,
+                values,
+                layer_choice,
+                settings.stats.min_ceiling,
+                kind,
+                subject=subject,
+                model=model,
+                title=row.title,
+                role=row.role,
+                ceiling_name=ceiling or "none",
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+def comparison_table(settings: Settings, models=None, reference: str = "vit-h") -> pd.DataFrame:
+    """Figure 2 as a table: models x regions, per subject and over all of them.
+
+    Values are ceiling-normalised, averaged over instructions, at the layer that is best for the region on
+    training folds.
+
+    Returns
+    -------
+    table : DataFrame
+        model, roi, subject (number, or "all"), value; for "all" also low, high, ceiling (1 by construction),
+        null_low, null_high (range over subjects and shuffles), difference, p, q and mark: ``+`` or ``-``
+        where the model is above or below the reference at q < alpha.
+    """
+    models = list(models or settings.models)
+    paths, stats = settings.paths, settings.stats
+    samples = {
+        model: [store.open_dataset(paths.samples(s, model)).alignment for s in settings.subjects]
+        for model in models
+    }
+    each = [
+        {"model": model, "roi": roi, "subject": subject, "value": float(mean.sel(roi=roi))}
+        for model, arrays in samples.items()
+        for subject, array in zip(settings.subjects, arrays, strict=True)
+        for mean in [array.isel(sample=0).mean("instruction")]
+        for roi in array.roi.values
+    ]
+    together = intervals.compare_with_reference(samples, reference).assign(subject="all", ceiling=1.0)
+    together = together.merge(_null_range(settings, models), on=["model", "roi"], how="left")
+    sign = np.where(together.difference > 0, "+", "-")
+    together["mark"] = np.where(together.q < stats.alpha, sign, "")
+    return pd.concat([pd.DataFrame(each), together], ignore_index=True)
+
+
+def _null_range(settings, models):
+    """Lowest and highest region mean of regressions on shuffled rows, over subjects and shuffles."""
+    rows = []
+    for model in models:
+        for subject in settings.subjects:
+            null = store.open_dataset(settings.paths.nulls(subject, model))
+            weights = scoring.roi_weights(
+                null.roi_mask.values, null.noise_ceiling.values, settings.stats.min_ceiling
+            )
+            for shuffle in np.nan_to_num(null.r.values) @ weights:
+                rows += [
+                    {"model": model, "roi": roi, "value": value}
+                    for roi, value in zip(null.roi.values, shuffle, strict=True)
+                ]
+    grouped = pd.DataFrame(rows).groupby(["model", "roi"]).value
+    return grouped.agg(null_low="min", null_high="max").reset_index()
