@@ -38,7 +38,8 @@ def region_samples(
     Returns
     -------
     samples : DataArray of dims (sample, instruction, roi)
-        Sample 0 is the observed score.
+        Sample 0 is the observed score.  NaN where a region is absent, or where predictions are the
+        same for all images.
     """
     present = [roi for roi in rois if scores.roi_mask.sel(roi=roi).any()]
     best = alignment.best_layers(scores)
@@ -60,7 +61,10 @@ def region_samples(
         dims=("sample", "instruction", "roi"),
         coords={"instruction": instructions, "roi": list(rois)},
     )
+    varies = {key: bool(np.ptp(array, axis=0).any()) for key, array in arrays.items()}
     for row in best.itertuples():
+        if not varies[row.instruction, row.layer]:
+            continue
         result.loc[:, row.instruction, row.roi] = samples.sel(
             model=f"{row.instruction}/{row.layer}", roi=row.roi
         ).values

@@ -179,7 +179,8 @@ def _null_range(settings, models):
             weights = scoring.roi_weights(
                 null.roi_mask.values, null.noise_ceiling.values, settings.stats.min_ceiling
             )
-            for shuffle in np.nan_to_num(null.r.values) @ weights:
+            defined = null.r.values[np.isfinite(null.r.values).any(1)]
+            for shuffle in np.nan_to_num(defined) @ weights:
                 rows += [
                     {"model": model, "roi": roi, "value": value}
                     for roi, value in zip(null.roi.values, shuffle, strict=True)

@@ -61,9 +61,8 @@ figures.save_figure(
 )  # fmt: skip
 
 # %% [markdown]
-# A model whose score does not drop when the instruction is taken away owes it to the picture. A model that keeps a
-# score with a blank picture would be predicting from the instruction, which is the same for all pictures: it must fall to the range of shuffled
-# rows, and if it does not, something leaks.
+# A model whose score does not drop when the instruction is taken away owes it to the picture. With a blank picture all
+# states are the same, and no correlation is defined: a number there would be a leak.
 
 # %%
 everyone = table[(table.subject == "all") & table.roi.isin(PAPER_GROUPS)]

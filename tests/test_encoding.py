@@ -116,3 +116,24 @@ def test_samples_start_with_the_observed_alignment(study):
     np.testing.assert_allclose(samples[0, 0], expected, atol=2e-3)
     spread = samples[1:, 0].std("sample")
     assert (spread > 1e-3).all() and (spread < 0.1).all()
+
+
+def test_constant_predictions_have_no_score():
+    rng = np.random.default_rng(2)
+    n_test, n_voxels = 30, 8
+    coords = {
+        "instruction": ("space", ["a", "b"]),
+        "layer": ("space", [0, 0]),
+        "depth": ("space", [0.0, 0.0]),
+    }
+    masks = xr.DataArray(np.ones((1, n_voxels), bool), dims=("roi", "voxel"), coords={"roi": ["all"]})
+    cv_score = (("space", "voxel"), np.full((2, n_voxels), 0.1))
+    ceiling = ("voxel", np.full(n_voxels, 0.5))
+    more = {"component": ("space", ["x", "x"]), "roi_mask": masks, "noise_ceiling": ceiling}
+    scores = xr.Dataset({"cv_score": cv_score, "r": cv_score}, coords=coords | more)
+    target = rng.standard_normal((n_test, n_voxels)).astype(np.float32)
+    values = np.stack([target, np.ones_like(target)])
+    predictions = xr.Dataset({"prediction": (("space", "test_stimulus", "voxel"), values)}, coords=coords)
+    samples = intervals.region_samples(predictions, scores, target, ["all"], n_bootstraps=20)
+    assert np.isfinite(samples.sel(instruction="a")).all()
+    assert np.isnan(samples.sel(instruction="b")).all()

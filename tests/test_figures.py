@@ -164,6 +164,16 @@ def test_undefined_model_leaves_its_row_empty():
     np.testing.assert_array_equal(rows, [0, 1, 2, 4, 5])
 
 
+def test_undefined_model_is_said_to_be_undefined():
+    table = simulated.models_table()
+    model = table.model.iloc[0]
+    table.loc[table.model == model, ["value", "low", "high"]] = np.nan
+    figure = figures.plot_models(table)
+    for ax in figure.axes:
+        assert [text.get_text().strip() for text in ax.texts].count("undefined") == 1
+        assert len(drawn(ax, "mean")) == table.model.nunique() - 1
+
+
 def test_one_subject_without_intervals():
     table = simulated.models_table(subjects=(5,))[["model", "roi", "subject", "value"]]
     figure = figures.plot_models(table)

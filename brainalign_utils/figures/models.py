@@ -82,6 +82,9 @@ def _models_panel(ax, table, models, roi):
     for at, model in enumerate(models):
         rows = table[table.model == model]
         for _, row in rows[rows.subject.astype(str) == ALL].iterrows():
+            if not np.isfinite(row.value):
+                ax.text(0, at, " undefined", va="center", color=MUTED, fontsize=7.5)
+                continue
             _context(ax, row, at)
             marks.mean_interval(ax, row, at, *model_marks(model))
             marks.significance(ax, row, at)
