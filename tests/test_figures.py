@@ -187,7 +187,11 @@ def test_ablations_write_parameters_beside_models():
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels[0] == "InstructBLIP (7.9 B)"
     assert labels[1].endswith("(7.7 B)")
-    assert "early visual (pRF)" in words(figure)
+    assert "early visual" in words(figure)
+    figure.draw_without_rendering()
+    right = max(ax.get_tightbbox().x1 for ax in figure.axes)
+    assert right <= figure.bbox.x1 + 1, "the right panel is cut off"
+    assert min(ax.get_position().width for ax in figure.axes) > 0.2
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Models against regions: the comparison of figure 2, and the ablations."""
 
+from textwrap import fill
+
 import numpy as np
 
 from ..model_table import MODEL_BY_ID
@@ -136,17 +138,23 @@ def plot_ablations(table, figure=None, rois=("prf-visual", "higher"), unit="norm
         name: list(dict.fromkeys(part.model)) for name, part in table.groupby("contrast", sort=False)
     }
     heights = [len(models) + 0.9 for models in contrasts.values()]
-    figure = figure or new_figure(height=1.2 + 0.32 * sum(heights))
+    figure = figure or new_figure(height=1.7 + 0.32 * sum(heights))
     axes = figure.subplots(len(contrasts), len(rois), squeeze=False, sharex=True, height_ratios=heights)
     sizes = dict(zip(table.model, table.n_parameters, strict=True))
     for i, (line, (name, models)) in enumerate(zip(axes, contrasts.items(), strict=True)):
         for ax, roi in zip(line, rois, strict=True):
             part = table[(table.contrast == name) & (table.roi == roi)]
             _models_panel(ax, part, models, roi)
-            ax.set_title(roi_title(roi) if i == 0 else "", loc="left", pad=18)
+            heading = (
+                fill(roi_title(roi), 22) if i == 0 else " "
+            )  # a blank keeps room for the contrast's name
+            ax.set_title(heading, loc="left", pad=18 if i == 0 else 6)
             ax.set(yticks=range(len(models)), yticklabels=[], ylim=(len(models) - 0.4, -0.6))
         line[0].set_yticklabels([f"{model_title(m)} ({parameter_count(sizes[m])})" for m in models])
-        line[0].annotate(name, (0, 1), (2, 3), "axes fraction", "offset points", style="italic", fontsize=9)
+        title = line[0].annotate(
+            name, (0, 1), (2, 3), "axes fraction", "offset points", style="italic", fontsize=9
+        )
+        title.set_in_layout(False)  # a title longer than its panel must not push the other panel out
     for ax in axes[-1]:
         ax.set_xlabel(unit)
     everyone = list(dict.fromkeys(table.model))
