@@ -8,6 +8,7 @@ CORES    ?= $(shell nproc)
 NSD      ?=
 BIN      := $(VENV)/bin
 READY    := $(VENV)/.ready
+CONFIG    = settings="$(SETTINGS)" nsd="$(NSD)" kernels=$(CORES)
 RUN       = $(BIN)/snakemake --snakefile workflow/Snakefile --workflow-profile workflow/profiles/$(PROFILE) --cores $(CORES)
 
 # One thread of linear algebra per parallel job: jobs that fight for cores are many times slower.
@@ -32,14 +33,14 @@ $(READY): requirements.lock pyproject.toml
 	touch $@
 
 study: $(READY) ## run the study of SETTINGS (the phantom by default), without the book
-	$(RUN) --config settings="$(SETTINGS)" nsd="$(NSD)" -- study
+	$(RUN) --config $(CONFIG) -- study
 
 book: $(READY) ## run the study and build the book
-	$(RUN) --config settings="$(SETTINGS)" nsd="$(NSD)" -- book
+	$(RUN) --config $(CONFIG) -- book
 	@$(BIN)/python -m brainalign_utils.publish where --settings "$(SETTINGS)"
 
 figure: $(READY) ## remake one result and what it needs: make figure NOTEBOOK=04_compare_models
-	$(RUN) --config settings="$(SETTINGS)" nsd="$(NSD)" figure="$(NOTEBOOK)" -- figure
+	$(RUN) --config $(CONFIG) figure="$(NOTEBOOK)" -- figure
 
 paper: ## the same on real data: make paper NSD=/path [SETTINGS=workflow/config/nsd.yml PROFILE=slurm]
 	@test -n "$(NSD)" || { echo "make paper needs NSD=/path/to/natural-scenes-dataset (the folder that holds nsddata)"; exit 2; }

@@ -3,8 +3,8 @@
 The output appears under its name only if every cell ended well; a failed run is kept beside it as
 ``OUT.failed.ipynb`` and the exit status is 1.
 
-``--each name value:OUT.ipynb ...`` runs the notebook once a value, in one kernel that is cleared in between:
-short jobs spend most of their time on starting Python and importing.
+``--run OUT.ipynb name=value ...``, given several times, runs the notebook once for each, in one kernel that
+is cleared in between: short jobs spend most of their time on starting Python and importing.
 """
 
 import argparse
@@ -14,6 +14,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+# jsonschema would compile a grammar of web addresses at import, for two seconds; notebooks need none.
+sys.modules.setdefault("rfc3987_syntax", None)
 
 import jupytext
 import nbformat
@@ -172,26 +175,30 @@ def _record(path, source, parameters, seconds, root, peak):
     nbformat.write(notebook, path)
 
 
+def _values(pairs) -> dict:
+    return {name: yaml.safe_load(value) for name, value in pairs}
+
+
 def main(arguments=None) -> int:
     """Command line; 0 when every cell ended well."""
     parser = argparse.ArgumentParser(prog="python -m brainalign_utils.execute", description=__doc__)
     parser.add_argument("source", type=Path)
-    parser.add_argument("target", type=Path, nargs="?", help="executed copy; left out with --each")
-    parser.add_argument(
-        "--each", nargs="+", metavar="NAME VALUE:TARGET", help="run once a value, in one kernel"
-    )
+    parser.add_argument("target", type=Path, nargs="?", help="executed copy; left out with --run")
     parser.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    parser.add_argument(
+        "--run", nargs="+", action="append", default=[], metavar=("TARGET", "NAME=VALUE"),
+        help="one of several runs in one kernel, with parameters of its own",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
-    if (options.target is None) == (options.each is None):
-        parser.error("give either a target or --each NAME VALUE:TARGET ...")
+    if (options.target is None) == (not options.run):
+        parser.error("give either a target or --run TARGET NAME=VALUE ...")
     logging.getLogger("papermill").setLevel(logging.WARNING)
-    parameters = {name: yaml.safe_load(value) for name, value in options.parameter}
+    parameters = _values(options.parameter)
     try:
-        if options.each:
-            name, *runs = options.each
-            values, targets = zip(*(run.split(":", 1) for run in runs), strict=True)
-            each = [parameters | {name: yaml.safe_load(value)} for value in values]
-            execute_each(options.source, [Path(target) for target in targets], each)
+        if options.run:
+            own = [_values(pair.split("=", 1) for pair in pairs) for _, *pairs in options.run]
+            targets = [Path(target) for target, *_ in options.run]
+            execute_each(options.source, targets, [parameters | values for values in own])
         else:
             execute(options.source, options.target, parameters)
     except (ParameterError, PapermillExecutionError) as error:

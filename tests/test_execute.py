@@ -53,7 +53,7 @@ def test_failed_run_leaves_the_last_good_output(notebook, tmp_path):
     assert len(list(tmp_path.glob("*.ipynb"))) == 2
 
 
-def test_each_runs_in_one_cleared_kernel(tmp_path):
+def test_several_runs_share_one_cleared_kernel(tmp_path):
     source = tmp_path / "source.py"
     source.write_text(
         SOURCE.replace(
@@ -61,8 +61,8 @@ def test_each_runs_in_one_cleared_kernel(tmp_path):
         )
     )
     targets = [tmp_path / f"out {k}.ipynb" for k in (1, 2)]
-    each = ["subject", *(f"{k}:{target}" for k, target in enumerate(targets, 3))]
-    assert execute.main([str(source), "-p", "factor", "3.0", "--each", *each]) == 0
+    runs = [word for k, target in enumerate(targets, 3) for word in ("--run", str(target), f"subject={k}")]
+    assert execute.main([str(source), "-p", "factor", "3.0", *runs]) == 0
     texts = [
         "".join(out.get("text", "") for cell in done.cells for out in cell.get("outputs", []))
         for done in (nbformat.read(target, as_version=4) for target in targets)
@@ -72,8 +72,8 @@ def test_each_runs_in_one_cleared_kernel(tmp_path):
     assert (nine, twelve) == ("9.0", "12.0")
 
 
-def test_each_keeps_what_was_executed_before_a_failure(notebook, tmp_path):
+def test_a_failure_keeps_what_was_executed_before(notebook, tmp_path):
     targets = [tmp_path / f"{k}.ipynb" for k in (1, 200)]
-    each = ["subject", *(f"{target.stem}:{target}" for target in targets)]
-    assert execute.main([str(notebook), "--each", *each]) == 1
+    runs = [word for t in targets for word in ("--run", str(t), f"subject={t.stem}")]
+    assert execute.main([str(notebook), *runs]) == 1
     assert targets[0].is_file() and not targets[1].exists()
