@@ -10,6 +10,7 @@ is cleared in between: short jobs spend most of their time on starting Python an
 import argparse
 import logging
 import os
+import resource
 import sys
 import tempfile
 import time
@@ -21,6 +22,7 @@ sys.modules.setdefault("rfc3987_syntax", None)
 import jupytext
 import nbformat
 import papermill
+import psutil
 import yaml
 from jupyter_client import KernelManager
 from papermill.exceptions import PapermillExecutionError
@@ -78,7 +80,7 @@ def execute(source: Path, target: Path, parameters: dict, cwd: Path | None = Non
     plain, running = (target.with_suffix(f".{os.getpid()}.{kind}.ipynb") for kind in ("source", "running"))
     failed = target.with_suffix(".failed.ipynb")
     nbformat.write(notebook, plain)
-    start = time.perf_counter()
+    start, used = time.perf_counter(), _cpu_time(kernel)
     sockets = tempfile.TemporaryDirectory(prefix="brainalign-")
     where = {"km": kernel} if kernel else {"config": _local_sockets(sockets.name)}
     try:
@@ -92,7 +94,12 @@ def execute(source: Path, target: Path, parameters: dict, cwd: Path | None = Non
             **where,
         )
         peak = kernel_peak_memory(kernel) if kernel else provenance.peak_memory(children=True)
-        _record(running, source, parameters, time.perf_counter() - start, cwd, peak)
+        cost = {
+            "wall_time_s": round(time.perf_counter() - start, 1),
+            "cpu_time_s": round(_cpu_time(kernel) - used, 1),
+            "peak_memory_bytes": peak,
+        }
+        _record(running, source, parameters, cost, cwd)
         running.replace(target)
         failed.unlink(missing_ok=True)
     except PapermillExecutionError:
@@ -160,7 +167,15 @@ def _local_sockets(folder: str) -> Config:
     return Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
 
 
-def _record(path, source, parameters, seconds, root, peak):
+def _cpu_time(kernel=None) -> float:
+    """Processor seconds so far: of a running kernel and its ended children, or of all ended kernels."""
+    if kernel:
+        return sum(psutil.Process(kernel.provisioner.pid).cpu_times()[:4])
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _record(path, source, parameters, cost, root):
     """Store what the page footer shows in the notebook's metadata."""
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata["brainalign"] = {
@@ -168,8 +183,7 @@ def _record(path, source, parameters, seconds, root, peak):
         "notebook": source.name,
         "source_hash": provenance.file_hash(source),
         "parameters": parameters,
-        "wall_time_s": round(seconds, 1),
-        "peak_memory_bytes": peak,
+        **cost,
     }
     notebook.metadata.pop("papermill", None)
     nbformat.write(notebook, path)

@@ -32,6 +32,7 @@ def test_parameters_reach_the_notebook_and_are_recorded(notebook, tmp_path):
     assert "14.0" in text
     assert done.metadata.brainalign.parameters == {"subject": 7}
     assert done.metadata.brainalign.wall_time_s > 0
+    assert 0.2 < done.metadata.brainalign.cpu_time_s  # starting Python alone takes that
     assert done.metadata.brainalign.peak_memory_bytes > 1e6
     assert [p.name for p in target.parent.iterdir()] == ["done.ipynb"]
 
@@ -57,19 +58,23 @@ def test_several_runs_share_one_cleared_kernel(tmp_path):
     source = tmp_path / "source.py"
     source.write_text(
         SOURCE.replace(
-            "product =", "import os\nassert 'product' not in globals()\nprint(os.getpid())\nproduct ="
+            "product =",
+            "import os\nassert 'product' not in globals()\nprint(os.getpid())\n"
+            "while sum(os.times()[:2]) < 3 * int(subject):\n    pass\nproduct =",
         )
     )
     targets = [tmp_path / f"out {k}.ipynb" for k in (1, 2)]
-    runs = [word for k, target in enumerate(targets, 3) for word in ("--run", str(target), f"subject={k}")]
+    runs = [word for k, target in enumerate(targets, 1) for word in ("--run", str(target), f"subject={k}")]
     assert execute.main([str(source), "-p", "factor", "3.0", *runs]) == 0
+    done = [nbformat.read(target, as_version=4) for target in targets]
     texts = [
-        "".join(out.get("text", "") for cell in done.cells for out in cell.get("outputs", []))
-        for done in (nbformat.read(target, as_version=4) for target in targets)
+        "".join(out.get("text", "") for cell in notebook.cells for out in cell.get("outputs", []))
+        for notebook in done
     ]
-    (first, nine), (second, twelve) = (text.split() for text in texts)
+    (first, three), (second, six) = (text.split() for text in texts)
     assert first == second, "the second run started a kernel of its own"
-    assert (nine, twelve) == ("9.0", "12.0")
+    assert (three, six) == ("3.0", "6.0")
+    assert 2 < done[1].metadata.brainalign.cpu_time_s < 5, "time of the first run counted as the second's"
 
 
 def test_a_failure_keeps_what_was_executed_before(notebook, tmp_path):
