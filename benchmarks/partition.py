@@ -19,9 +19,9 @@ import pandas as pd
 import torch
 from ridge import RESULTS, busy_time, stamp
 
-from brainalign_utils.partition_fit import TOLERANCE, partition_instructions
-from brainalign_utils.ridge_banded import fit_weighting, share
-from brainalign_utils.ridge_gram import make_folds
+from brainalign_utils.partition.fit import TOLERANCE, partition_instructions
+from brainalign_utils.ridge.banded import fit_weighting, share
+from brainalign_utils.ridge.gram import make_folds
 
 PHANTOM = (600, 150, 96, 1500)
 FULL = (4000, 500, 512, 4000)

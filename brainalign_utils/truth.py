@@ -5,8 +5,9 @@ import pandas as pd
 import xarray as xr
 import yaml
 
-from . import partition_fit, recovery, results, similarity, study
+from . import recovery, results, similarity, study
 from .config import Settings
+from .partition.fit import bootstrap_roi, partition_instructions
 from .tables import PAPER_GROUPS, subject_name
 
 AREAS = ("V1", "V2", "hV4", "EBA", "FFA-1", "OPA", "PPA", "OWFA", "VWFA-1")
@@ -142,12 +143,12 @@ def shared_rows(settings: Settings, model: str, tolerance: float = 0.05) -> pd.D
         features = study.instruction_features(settings, subject, model, *layer)
         bands, Y, masks = _planted_bands(list(features.values()), settings.stats.seed + subject)
         n_train = len(next(iter(bands.values()))[0])
-        parts = partition_fit.partition_instructions(
+        parts = partition_instructions(
             bands, Y[:n_train], Y[n_train:], settings.alphas(), cv=settings.encoding.n_folds,
             roi_masks=dict(zip(labels, masks, strict=True)), noise_ceiling=np.full(Y.shape[1], 0.5),
             n_bootstraps=settings.stats.n_bootstraps, seed=settings.stats.seed,
         )  # fmt: skip
-        shared = partition_fit.bootstrap_roi(parts).shared.sel(measure="normalised").squeeze("pair")
+        shared = bootstrap_roi(parts).shared.sel(measure="normalised").squeeze("pair")
         found, low, high = (shared.sel(roi=labels, bound=b).values for b in ("mean", "low", "high"))
         quantity = "shared variance (of the explainable)"
         table = recovery.recover_values(

@@ -23,7 +23,8 @@ model = "instructblip"
 # %%
 import pandas as pd
 
-from brainalign_utils import config, encoding, partition_fit, store, study
+from brainalign_utils import config, encoding, store, study
+from brainalign_utils.partition.fit import bootstrap_roi, partition_instructions
 from brainalign_utils.tables import ROI_BY_ID
 
 settings = config.load_settings(settings_file)
@@ -55,14 +56,14 @@ print(f"{component}, layer {layer}; {len(features)} instructions, "
 # %%
 masks = {i: responses.roi_mask.sel(roi=i).values for i, roi in ROI_BY_ID.items() if roi.kind == "group"}
 masks = {name: mask for name, mask in masks.items() if mask.any()}
-parts = partition_fit.partition_instructions(
+parts = partition_instructions(
     features, *encoding.without_missing(Y_train, Y_test), settings.alphas(),
     estimator=settings.partition.estimator, n_ratios=settings.partition.n_ratios,
     cv=settings.encoding.n_folds, roi_masks=masks, noise_ceiling=responses.noise_ceiling.values,
     min_ceiling=settings.stats.min_ceiling, n_bootstraps=settings.stats.n_bootstraps,
     seed=settings.stats.seed,
 )  # fmt: skip
-regions = partition_fit.bootstrap_roi(parts)
+regions = bootstrap_roi(parts)
 stored = parts[["r2_single", "r2_all", "r2_without", "unique_vs_all", "unique_a", "unique_b", "shared", "r2_pair"]]
 merged = stored.merge(regions.rename({name: f"region_{name}" for name in regions.data_vars}))
 file = store.write_dataset(

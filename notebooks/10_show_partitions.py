@@ -18,14 +18,15 @@
 settings_file = "workflow/config/phantom.yml"
 
 # %%
-from brainalign_utils import config, figures, partitions
+from brainalign_utils import config, figures
+from brainalign_utils.partition.stored import early_higher_table, pair_table, unique_table
 
 settings = config.load_settings(settings_file)
 models = [model for model in settings.partition.models if model in settings.models]
 instructions = [row.id for row in settings.instruction_rows()]
 reference = "IC" if "IC" in instructions else instructions[-1]
 partner = "IU2" if "IU2" in instructions else instructions[0]
-pairs = partitions.pair_table(settings, models, ["prf-visual", "higher", "nsdgeneral"])
+pairs = pair_table(settings, models, ["prf-visual", "higher", "nsdgeneral"])
 unit = "share of explainable variance"
 
 # %% [markdown]
@@ -66,7 +67,7 @@ figures.save_figure(
 # to an instruction remains. Values around 0, on either side, mean: nothing specific that this much data can show.
 
 # %% tags=["figure:unique_all"]
-unique = partitions.unique_table(settings, models, ["prf-visual", "faces", "places", "words"])
+unique = unique_table(settings, models, ["prf-visual", "faces", "places", "words"])
 fig = figures.plot_instructions(unique, unit=f"unique {unit}")
 figures.save_figure(
     fig, unique, "unique_all", settings,
@@ -79,7 +80,7 @@ figures.save_figure(
 # ## Early against higher areas
 
 # %% tags=["figure:early_higher"]
-shared = partitions.early_higher_table(pairs, reference)
+shared = early_higher_table(pairs, reference)
 fig = figures.plot_early_higher(shared)
 figures.save_figure(
     fig, shared, "early_higher", settings,

@@ -21,7 +21,8 @@ settings_file = "workflow/config/phantom.yml"
 # %%
 import pandas as pd
 
-from brainalign_utils import claim_table, claims, config, figures, ledger, partitions, show, store, study
+from brainalign_utils import claim_table, claims, config, figures, ledger, show, store, study
+from brainalign_utils.partition.stored import pair_table
 
 settings = config.load_settings(settings_file)
 
@@ -31,7 +32,7 @@ settings = config.load_settings(settings_file)
 # %%
 multimodal = [model for model in settings.partition.models if model in settings.models]
 contrasts, flips = ledger.tension(settings, multimodal, ["vit-h"])
-pairs = partitions.pair_table(settings, multimodal, ["prf-visual", "higher"])
+pairs = pair_table(settings, multimodal, ["prf-visual", "higher"])
 tables = {
     "alignment": study.alignment_table(settings),
     "concepts": store.read_table(settings.paths.table("concepts")),

@@ -17,7 +17,8 @@ MAX_LINES = 360
 LEVEL_0 = {"tables", "config", "model_table", "claim_table"}
 LEVEL_1 = {
     "alignment", "claim_rules", "claims", "concepts", "cross_subject", "design", "intervals", "multiverse",
-    "paired", "partition", "recovery", "reliability", "resampling", "scoring", "similarity", "stats",
+    "paired", "partition.algebra", "partition.regions", "recovery", "reliability", "resampling",
+    "scoring", "similarity", "stats",
 }  # fmt: skip
 """Arrays and tables in, arrays and tables out.  Everything else is level 2."""
 
@@ -29,8 +30,8 @@ HEAVY = {
     "nibabel": ("nsd", "phantom", "surface"),
     "zarr": ("store",),
     "transformers": ("models", "mplug_owl", "extraction", "phantom"),
-    "torch": ("models", "mplug_owl", "extraction", "phantom", "ridge", "partition_fit", "encoding"),
-    "himalaya": ("encoding", "partition_fit"),
+    "torch": ("models", "mplug_owl", "extraction", "phantom", "ridge", "partition", "encoding"),
+    "himalaya": ("encoding", "partition"),
     "boto3": ("download",),
     "botocore": ("download",),
     "cortex": ("surface",),
@@ -46,7 +47,12 @@ FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
 
 def module_of(path: Path) -> str:
     """First part of the module's name below the package, ``models`` for ``models/vit.py``."""
-    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+    return level_name(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def level_name(parts) -> str:
+    """First part of a name, or the first two where a folder holds modules of different levels."""
+    return ".".join(parts[:2]) if ".".join(parts[:2]) in LEVEL_1 else parts[0]
 
 
 def imports(tree: ast.AST, path: Path):
@@ -55,14 +61,15 @@ def imports(tree: ast.AST, path: Path):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 parts = alias.name.split(".")
-                yield parts[0], (parts[1] if parts[0] == NAME and len(parts) > 1 else None), node.lineno
+                inside = level_name(parts[1:]) if parts[0] == NAME and len(parts) > 1 else None
+                yield parts[0], inside, node.lineno
         elif isinstance(node, ast.ImportFrom):
             base = (node.module or "").split(".") if node.module else []
             if node.level:
                 depth = len(path.relative_to(ROOT).parts) - node.level
                 base = [NAME, *path.relative_to(ROOT).parts[:depth], *base]
             inside = base[1:] or [a.name for a in node.names]
-            for name in inside[:1] if len(base) > 1 else inside:
+            for name in [level_name(inside)] if len(base) > 1 else inside:
                 yield base[0], (name if base[0] == NAME else None), node.lineno
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from brainalign_utils.partition import normalise
-from brainalign_utils.partition_fit import bootstrap_roi, pair_weightings, partition_instructions
+from brainalign_utils.partition.algebra import normalise
+from brainalign_utils.partition.fit import bootstrap_roi, pair_weightings, partition_instructions
 from brainalign_utils.ridge import solve_ridge_cv
 
 ALPHAS = np.logspace(0, 4, 25)

@@ -7,7 +7,7 @@ import pytest
 from himalaya.scoring import r2_score_split
 from sklearn.metrics import r2_score as sklearn_r2
 
-from brainalign_utils.partition import (
+from brainalign_utils.partition.algebra import (
     interval,
     normalise,
     pair_parts,

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from .ridge_filters import choose_nodes
-from .ridge_folds import (
+from .filters import choose_nodes
+from .folds import (
     Basis,
     Design,
     DowndateFolds,
@@ -15,7 +15,7 @@ from .ridge_folds import (
     primal_basis,
     targets_in_basis,
 )
-from .ridge_gram import CONDITION_LIMIT, compute_grams, is_well_conditioned, largest_eigenvalue
+from .gram import CONDITION_LIMIT, compute_grams, is_well_conditioned, largest_eigenvalue
 
 PRODUCT_SLACK, ILL_CONDITIONED_SLACK = 30, 3
 """Errors of single dimensions average out over dimensions and stimuli, errors of nodes do not.

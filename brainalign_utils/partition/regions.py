@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import xarray as xr
 
-from .partition import interval, normalise, pair_parts, r2_resampled, r2_score, resample, triple_parts
+from .algebra import interval, normalise, pair_parts, r2_resampled, r2_score, resample, triple_parts
 
 DETAILS = ("weight_a", "split_a", "split_b")
 """Variables that only pairs have."""
@@ -75,7 +75,7 @@ def partition_dataset(rows, names, triples, regions):
     Returns
     -------
     xr.Dataset
-        See :func:`brainalign_utils.partition_fit.partition_instructions`.
+        See :func:`brainalign_utils.partition.fit.partition_instructions`.
     """
     axes = {"single": "instruction", "without": "instruction", "with": "instruction"}
     axes |= {"pair": "pair", "triple": "triple"}

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from brainalign_utils import partitions, store
+from brainalign_utils import store
 from brainalign_utils.config import load_settings
+from brainalign_utils.partition import stored
 
 NAMES = ["IU1", "IU2", "IC"]
 PAIRS = [("IU1", "IU2"), ("IU1", "IC"), ("IU2", "IC")]
@@ -19,7 +20,7 @@ def settings(tmp_path):
         shape = (len(PAIRS), 2, len(ROIS), 3)
         values = np.arange(np.prod(shape), dtype=float).reshape(shape) / 100 + k
         dims = ("pair", "measure", "roi", "bound")
-        data = {f"region_{part}": (dims, values + i) for i, part in enumerate(partitions.PARTS)}
+        data = {f"region_{part}": (dims, values + i) for i, part in enumerate(stored.PARTS)}
         unique = np.arange(len(NAMES) * 12, dtype=float).reshape(len(NAMES), 2, len(ROIS), 3) + 100 * k
         data["region_unique_vs_all"] = (("instruction", "measure", "roi", "bound"), unique)
         coords = {
@@ -35,7 +36,7 @@ def settings(tmp_path):
 
 
 def test_pairs_keep_their_numbers(settings):
-    table = partitions.pair_table(settings, ["instructblip"], ROIS)
+    table = stored.pair_table(settings, ["instructblip"], ROIS)
     assert len(table) == 2 * len(ROIS) * len(PAIRS)
     row = table[(table.subject == 5) & (table.roi == "higher") & (table.instruction_b == "IU2")].iloc[0]
     expected = np.arange(36).reshape(3, 2, 2, 3)[0, 1, 1, 0] / 100 + 1
@@ -45,11 +46,11 @@ def test_pairs_keep_their_numbers(settings):
 
 
 def test_regions_that_are_absent_are_left_out(settings):
-    assert set(partitions.pair_table(settings, ["instructblip"], ["higher", "faces"]).roi) == {"higher"}
+    assert set(stored.pair_table(settings, ["instructblip"], ["higher", "faces"]).roi) == {"higher"}
 
 
 def test_unique_table_has_subjects_and_their_range(settings):
-    table = partitions.unique_table(settings, ["instructblip"], ["higher"])
+    table = stored.unique_table(settings, ["instructblip"], ["higher"])
     everyone = table[table.subject == "all"].set_index("instruction")
     each = table[table.subject != "all"].set_index(["subject", "instruction"]).value
     for name in NAMES:
@@ -58,8 +59,8 @@ def test_unique_table_has_subjects_and_their_range(settings):
 
 
 def test_early_comes_before_higher(settings):
-    pairs = partitions.pair_table(settings, ["instructblip"], ROIS)
-    table = partitions.early_higher_table(pairs, "IC")
+    pairs = stored.pair_table(settings, ["instructblip"], ROIS)
+    table = stored.early_higher_table(pairs, "IC")
     assert set(table.panel) == {"IU1", "IU2"}
     assert list(dict.fromkeys(table.roi)) == ["prf-visual", "higher"]
     mean = table[(table.subject == "all") & (table.panel == "IU1") & (table.roi == "higher")].value.iloc[0]

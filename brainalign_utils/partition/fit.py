@@ -29,11 +29,11 @@ from himalaya.scoring import r2_score as himalaya_r2_score
 from scipy.cluster.vq import kmeans2
 from tqdm.auto import tqdm
 
-from .partition import product_measure
-from .partition_table import Regions, bootstrap_roi, partition_dataset
-from .ridge_banded import BandedData, BandedFit, best_of, fit_weighting, share
-from .ridge_gram import make_folds
-from .ridge_voxels import choose_device
+from ..ridge.banded import BandedData, BandedFit, best_of, fit_weighting, share
+from ..ridge.gram import make_folds
+from ..ridge.voxels import choose_device
+from .algebra import product_measure
+from .regions import Regions, bootstrap_roi, partition_dataset
 
 __all__ = ["bootstrap_roi", "pair_weightings", "partition_instructions"]
 

@@ -7,9 +7,9 @@ import numpy as np
 import psutil
 import torch
 
-from .ridge_filters import Workspace
-from .ridge_folds import fold_products
-from .ridge_scores import SCORES, mean_scores, select_alphas
+from .filters import Workspace
+from .folds import fold_products
+from .scores import SCORES, mean_scores, select_alphas
 
 EDGE_WARNING = 0.02
 """Share of voxels at an end of the grid above which a warning is given."""

@@ -6,11 +6,11 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from .ridge_filters import Workspace
-from .ridge_folds import Design
-from .ridge_gram import Grams, compute_grams, rest_of, take_rows
-from .ridge_routes import cheaper_form, solve_folds
-from .ridge_scores import mean_scores, select_alphas
+from .filters import Workspace
+from .folds import Design
+from .gram import Grams, compute_grams, rest_of, take_rows
+from .routes import cheaper_form, solve_folds
+from .scores import mean_scores, select_alphas
 
 SHARED_BYTES = 4 * 2**30
 """Gram matrices, kernels and products larger than this are computed anew for every model."""

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from . import store
-from .config import Settings
+from .. import store
+from ..config import Settings
 
 PARTS = ("unique_a", "unique_b", "shared")
 

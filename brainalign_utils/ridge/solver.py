@@ -2,18 +2,18 @@
 
 Gives the answer of himalaya's ``RidgeCV`` (Dupre la Tour et al. 2022, NeuroImage 264:119728):
 K-fold cross-validation over a grid of penalties, the best penalty of each voxel, a refit on
-all training stimuli.  The work is arranged differently, see :mod:`.ridge_filters` (few
-products serve all penalties) and :mod:`.ridge_folds` (eigendecompositions).
+all training stimuli.  The work is arranged differently, see :mod:`.filters` (few
+products serve all penalties) and :mod:`.folds` (eigendecompositions).
 """
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from .ridge_folds import Design
-from .ridge_gram import make_folds
-from .ridge_routes import cheaper_form, solve_folds
-from .ridge_voxels import RidgeResult, VoxelFit, block_size, check_inputs, choose_device
+from .folds import Design
+from .gram import make_folds
+from .routes import cheaper_form, solve_folds
+from .voxels import RidgeResult, VoxelFit, block_size, check_inputs, choose_device
 
 __all__ = ["RidgeCV", "RidgeResult", "solve_ridge_cv"]
 
@@ -54,7 +54,7 @@ def solve_ridge_cv(
     alphas : array of shape (n_alphas, ) or dict of such arrays
         Penalties; several named grids share all the work and give a dict of results.
     cv : int, fold labels of shape (n_stimuli, ) or list of held-out indices
-        See :func:`brainalign_utils.ridge_gram.make_folds`.
+        See :func:`brainalign_utils.ridge.gram.make_folds`.
     groups : array of shape (n_stimuli, ) or None
         Stimuli that must stay in one fold.
     X_test : array of shape (n_test_stimuli, n_features) or None

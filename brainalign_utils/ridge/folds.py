@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from .ridge_filters import AlphaNodes, filter_factors, filtered_products, plan_spectrum
-from .ridge_gram import Grams, eigh_clamped, is_well_conditioned, rest_of, take_rows
+from .filters import AlphaNodes, filter_factors, filtered_products, plan_spectrum
+from .gram import Grams, eigh_clamped, is_well_conditioned, rest_of, take_rows
 
 
 @dataclass(frozen=True)
