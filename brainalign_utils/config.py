@@ -219,6 +219,10 @@ class Paths:
     def responses(self, subject: int) -> Path:
         return self.root / "responses" / f"{subject_name(subject)}.zarr"
 
+    def voxels(self, subject: int) -> Path:
+        """Regions, ceilings and places of voxels, without responses."""
+        return self.root / "voxels" / f"{subject_name(subject)}.zarr"
+
     def features(self, model: str) -> Path:
         return self.root / "features" / model
 

@@ -2,22 +2,17 @@
 
 import pandas as pd
 
-from . import alignment, multiverse, nsd, study
+from . import alignment, multiverse, study
 from .config import Settings
 
 THRESHOLDS = (0.05, 0.2)
 
 
-def authors_regions(settings: Settings, subject: int, responses) -> tuple[dict, dict]:
+def authors_regions(voxels) -> tuple[dict, dict]:
     """Labels inside nsdgeneral, and the number of voxels with label 1 outside it, per ROI volume."""
-    volumes = [v for v in alignment.AUTHORS_VOLUMES if f"label_{v}" in responses.coords]
-    inside = {v: responses[f"label_{v}"].values for v in volumes}
-    mask = nsd.read_roi_labels(settings.paths.nsd, subject, "nsdgeneral")[0] > 0
-    outside = {}
-    for volume in volumes:
-        labels, _ = nsd.read_roi_labels(settings.paths.nsd, subject, volume)
-        outside[volume] = int(((labels == 1) & ~mask).sum())
-    return inside, outside
+    volumes = [v for v in alignment.AUTHORS_VOLUMES if f"label_{v}" in voxels.coords]
+    inside = {v: voxels[f"label_{v}"].values for v in volumes}
+    return inside, {v: int(voxels.n_first_label_outside.sel(volume=v)) for v in volumes}
 
 
 def multiverse_table(settings: Settings, models) -> pd.DataFrame:
@@ -25,12 +20,11 @@ def multiverse_table(settings: Settings, models) -> pd.DataFrame:
     tables = []
     for subject, model, scores in study.all_scores(settings, models):
         scores = scores.isel(space=scores.component.values == study.main_component(model))
-        responses = study.open_responses(settings, subject)
         names = ["ncsnr", None]
         if settings.paths.cross_subject(subject).exists():
             names.insert(1, "cross-subject")
         ceilings = {n or "none": study.ceiling_of(settings, subject, scores, n) for n in names}
-        authors = authors_regions(settings, subject, responses)
+        authors = authors_regions(study.open_voxels(settings, subject))
         tables.append(
             multiverse.alignment_grid(
                 scores, ceilings, min_ceilings=THRESHOLDS, authors=authors, subject=subject, model=model

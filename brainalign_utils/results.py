@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from . import alignment, concepts, cross_subject, encoding, nsd, scoring, similarity, study, surface
+from . import alignment, concepts, cross_subject, encoding, scoring, similarity, study, surface
 from .config import Settings
 from .flat import Cortex, to_vertices
 from .tables import ROI_BY_ID
@@ -22,8 +22,8 @@ def load_cortex(settings: Settings) -> Cortex:
 
 def area_outlines(settings: Settings, subject: int, areas=OUTLINED) -> dict[str, np.ndarray]:
     """Vertices of single areas; dict of title -> bool array of shape (n_vertices,)."""
-    masks = study.open_responses(settings, subject).roi_mask
-    surface_map = nsd.read_surface_map(settings.paths.nsd, subject)
+    masks = study.open_voxels(settings, subject).roi_mask
+    surface_map = study.surface_map(settings, subject)
     return {ROI_BY_ID[a].title: to_vertices(masks.sel(roi=a).values, surface_map) for a in areas}
 
 
@@ -54,7 +54,7 @@ def instruction_scores(settings: Settings, subject: int, model: str) -> xr.DataA
 def normalised_instruction_scores(settings: Settings, subject: int, model: str) -> xr.DataArray:
     """:func:`instruction_scores` divided by the ceiling; voxels below the threshold are NaN."""
     scores = instruction_scores(settings, subject, model)
-    ceiling = study.open_responses(settings, subject).noise_ceiling.values
+    ceiling = study.open_voxels(settings, subject).noise_ceiling.values
     values = scoring.normalised_alignment(scores.values, ceiling, settings.stats.min_ceiling)
     return scores.copy(data=values)
 
@@ -68,7 +68,7 @@ def winner_maps(settings: Settings, model: str) -> dict[str, tuple[np.ndarray, n
     """
     maps, stack = {}, []
     for subject in settings.subjects:
-        surface_map = nsd.read_surface_map(settings.paths.nsd, subject)
+        surface_map = study.surface_map(settings, subject)
         values = normalised_instruction_scores(settings, subject, model).values
         stack.append(to_vertices(values.T, surface_map).T)
         maps[f"subject {subject}"] = similarity.winner_take_all(stack[-1])
@@ -82,7 +82,7 @@ def winner_tables(settings: Settings, models) -> tuple[pd.DataFrame, pd.DataFram
     ids = [row.id for row in settings.instruction_rows()]
     shares, agreements = [], []
     for subject in settings.subjects:
-        masks = study.open_responses(settings, subject).roi_mask
+        masks = study.open_voxels(settings, subject).roi_mask
         winners = {}
         for model in models:
             winners[model], _ = similarity.winner_take_all(
@@ -108,7 +108,7 @@ def best_layer_map(settings: Settings, subject: int, model: str, component: str)
     ceiling = scores.noise_ceiling.values
     shown = scoring.reachable(ceiling, settings.stats.min_ceiling) & np.isfinite(mean).all(0)
     best = np.where(shown, depths[np.nan_to_num(mean, nan=-np.inf).argmax(0)], np.nan)
-    return to_vertices(best, nsd.read_surface_map(settings.paths.nsd, subject))
+    return to_vertices(best, study.surface_map(settings, subject))
 
 
 def layer_table(settings: Settings, models, rois) -> pd.DataFrame:

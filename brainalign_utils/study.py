@@ -21,6 +21,17 @@ def open_responses(settings: Settings, subject: int) -> xr.Dataset:
     return store.open_dataset(settings.paths.responses(subject))
 
 
+def open_voxels(settings: Settings, subject: int) -> xr.Dataset:
+    """Regions, ceilings and places of one subject's voxels (:func:`brainalign_utils.nsd.describe_voxels`)."""
+    return store.open_dataset(settings.paths.voxels(subject))
+
+
+def surface_map(settings: Settings, subject: int) -> dict[str, np.ndarray]:
+    """Voxel under each vertex, or -1; dict of "lh", "rh" -> int array of shape (n_hemisphere_vertices,)."""
+    voxels = open_voxels(settings, subject)
+    return {hemi: voxels[f"vertex_voxel_{hemi}"].values for hemi in ("lh", "rh")}
+
+
 def open_predictions(settings: Settings, subject: int, model: str) -> xr.Dataset:
     """Predictions of the test responses by the chosen layers; dims (space, test_stimulus, voxel)."""
     return store.open_dataset(settings.paths.predictions(subject, model))

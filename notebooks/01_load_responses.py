@@ -42,6 +42,7 @@ responses = nsd.load_responses(
     paths.nsd, subject, n_sessions=settings.n_sessions, session_zscore=settings.session_zscore
 )
 store.write_dataset(paths.responses(subject), responses)
+store.write_dataset(paths.voxels(subject), nsd.describe_voxels(paths.nsd, responses))
 pd.Series(dict(responses.sizes), name="size").to_frame()
 
 # %% [markdown]

@@ -42,12 +42,12 @@ for subject in settings.subjects:
 # %%
 rows = []
 for subject in settings.subjects:
-    responses = study.open_responses(settings, subject)
+    known = study.open_voxels(settings, subject)
     other = store.open_dataset(settings.paths.cross_subject(subject))
     voxels = pd.DataFrame(
-        {"subject": subject, "ncsnr": np.sqrt(responses.noise_ceiling.values), "cross_subject": other.ceiling.values}
+        {"subject": subject, "ncsnr": np.sqrt(known.noise_ceiling.values), "cross_subject": other.ceiling.values}
     )
-    rows += [voxels[responses.roi_mask.sel(roi=roi).values].assign(roi=roi) for roi in PAPER_GROUPS]
+    rows += [voxels[known.roi_mask.sel(roi=roi).values].assign(roi=roi) for roi in PAPER_GROUPS]
 table = pd.concat(rows, ignore_index=True)
 
 # %% tags=["figure:noise_ceilings"]

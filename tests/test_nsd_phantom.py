@@ -67,6 +67,19 @@ def test_planted_oddities_are_met(phantom_tree, subject, loaded):
     assert empty & set(loaded.roi.values) <= set(loaded.attrs["absent_rois"])
 
 
+def test_voxels_are_described_without_their_responses(phantom_tree, subject, loaded):
+    voxels = nsd.describe_voxels(phantom_tree / "nsd", loaded)
+    assert not any("stimulus" in str(dim) or dim == "repeat" for dim in voxels.dims)
+    assert_array_equal(voxels.roi_mask, loaded.roi_mask)
+    assert_array_equal(voxels.noise_ceiling, loaded.noise_ceiling)
+    maps = nsd.read_surface_map(phantom_tree / "nsd", subject)
+    for hemisphere, voxel in maps.items():
+        assert_array_equal(voxels[f"vertex_voxel_{hemisphere}"], voxel)
+    labels, _ = nsd.read_roi_labels(phantom_tree / "nsd", subject, "prf-visualrois")
+    count = int(voxels.n_first_label_outside.sel(volume="prf-visualrois"))
+    assert count == (labels == 1).sum() - (loaded["label_prf-visualrois"] == 1).sum()
+
+
 def test_ncsnr_file_equals_our_recipe(phantom_tree, subject, loaded):
     assert loaded.attrs["ncsnr_source"] == "file"
     again = nsd.load_responses(phantom_tree / "nsd", subject, ncsnr="recompute", progress_bar=False)

@@ -18,6 +18,7 @@ from .responses import load_responses
 from .stimuli import StimulusBrick
 from .surface_map import read_surface_map
 from .volumes import read_mask, read_roi_labels
+from .voxels import describe_voxels
 
 __all__ = [
     "DamagedFileError",
@@ -28,6 +29,7 @@ __all__ = [
     "ShapeMismatchError",
     "StimulusBrick",
     "UnknownLabelError",
+    "describe_voxels",
     "load_responses",
     "read_design",
     "read_mask",
