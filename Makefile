@@ -18,7 +18,7 @@ export MKL_NUM_THREADS ?= $(OMP_NUM_THREADS)
 export HF_HUB_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env study book figure paper serve lab test test-all lint format phantom-models benchmark lock clean
+.PHONY: help env study book figure paper serve lab test test-book chromium lint format phantom-models benchmark lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -55,6 +55,13 @@ lab: $(READY) ## open the notebooks in JupyterLab, paired with their .py
 
 test: $(READY) ## run the tests (not those that need a browser or Slurm)
 	$(BIN)/python -m pytest -n 2 -q -m "not browser and not slurm"
+
+test-book: $(READY) chromium ## test the built book of SETTINGS in a real browser
+	$(BIN)/python -m pytest -q -m browser tests/browser --settings "$(SETTINGS)"
+
+chromium: ## install a browser with apt-get when there is none
+	@command -v chromium google-chrome >/dev/null || { [ "$$(id -u)" = 0 ] || SUDO=sudo; \
+		$$SUDO apt-get update -q && $$SUDO apt-get install -y -q chromium; }
 
 lint: $(READY) ## check style
 	$(BIN)/ruff check .

@@ -19,6 +19,13 @@ PHANTOM_SESSIONS = {1: 2, 7: 1}
 """Sessions of the subjects in ``phantom_tree``: subject 7 has fewer, hence pictures with 1 or 2 repeats."""
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--settings", default="workflow/config/phantom.yml", help="study whose book tests/browser look at"
+    )
+    parser.addoption("--screenshots", type=Path, help="folder for pictures of every page (tests/browser)")
+
+
 def phantom_settings():
     """Size of ``phantom_tree``; subject 1 has about 226 nsdgeneral voxels, subject 7 about 182."""
     from brainalign_utils.config import PhantomSettings
