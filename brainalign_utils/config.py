@@ -8,11 +8,12 @@ import difflib
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from .cluster import ClusterSettings
 from .model_table import MODEL_BY_ID, without_phantom
 from .tables import INSTRUCTION_BY_ID, SUBJECTS, Instruction, subject_name
 
@@ -147,6 +148,7 @@ class Settings(_Section):
     encoding: EncodingSettings = EncodingSettings()
     partition: PartitionSettings = PartitionSettings()
     stats: StatsSettings = StatsSettings()
+    cluster: ClusterSettings = ClusterSettings()
 
     @field_validator("subjects")
     @classmethod
@@ -329,17 +331,14 @@ def _explain(error: ValidationError, path) -> str:
 
 
 def _fields_at(loc):
-    model = Settings
+    kind = Settings
     for key in loc:
-        field = model.model_fields.get(key)
-        if (
-            field is None
-            or not isinstance(field.annotation, type)
-            or not issubclass(field.annotation, BaseModel)
-        ):
-            return ()
-        model = field.annotation
-    return model.model_fields
+        if get_origin(kind) is dict:
+            kind = get_args(kind)[1]
+            continue
+        fields = getattr(kind, "model_fields", {})
+        kind = fields[key].annotation if key in fields else None
+    return getattr(kind, "model_fields", {})
 
 
 def fingerprint(values: dict) -> str:

@@ -3,6 +3,7 @@
 import pytest
 import yaml
 
+from brainalign_utils import cluster
 from brainalign_utils.config import SettingsError, fingerprint, load_settings
 
 
@@ -73,3 +74,29 @@ def test_settings_survive_a_round_trip(tmp_path):
 def test_fingerprint_depends_on_values_not_on_order():
     assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
     assert fingerprint({"a": 1}) != fingerprint({"a": 2})
+
+
+def test_cluster_requests_of_the_settings_win_over_the_plan():
+    planned = cluster.JobRequest(cpus=4, gpus=1, mem_mb=9000, minutes=60)
+    section = {"partition": "cpu", "gpu_partition": "gpu", "rules": {"extract_features": {"mem_mb": 70000}}}
+    settings = load_settings(cluster=section).cluster
+    assert settings.request("extract_features", planned) == planned.model_copy(
+        update={"mem_mb": 70000, "partition": "gpu"}
+    )
+    no_gpu = cluster.JobRequest(cpus=4, gpus=0, mem_mb=9000, minutes=60)
+    assert settings.request("fit_encoding", no_gpu) == no_gpu.model_copy(update={"partition": "cpu"})
+    assert cluster.ClusterSettings().request("fit_encoding", planned) == planned
+
+
+@pytest.mark.parametrize(
+    "section, message",
+    [
+        ({"rules": {"fit_encoding": {"cpu": 2}}}, r"cluster\.rules\.fit_encoding\.cpu: unknown key.*'cpus'"),
+        ({"rules": {"fit": {"cpus": 2}}}, "fit_encoding.*given: 'fit'"),
+        ({"partition": "a; rm"}, "cluster.partition: String should match pattern"),
+        ({"rules": {"book": {"cpus": 0}}}, "greater than or equal to 1.*given: 0"),
+    ],
+)
+def test_cluster_section_is_validated(section, message):
+    with pytest.raises(SettingsError, match=message):
+        load_settings(cluster=section)
