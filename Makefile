@@ -6,6 +6,7 @@ SETTINGS ?= workflow/config/phantom.yml
 PROFILE  ?= local
 CORES    ?= $(shell env -u OMP_NUM_THREADS nproc)
 NSD      ?=
+SCORES   ?=
 BIN      := $(VENV)/bin
 READY    := $(VENV)/.ready
 CONFIG    = settings="$(SETTINGS)" nsd="$(NSD)" kernels=$(CORES)
@@ -18,7 +19,7 @@ export MKL_NUM_THREADS ?= $(OMP_NUM_THREADS)
 export HF_HUB_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env study book figure paper serve lab test test-book chromium lint format phantom-models benchmark lock clean
+.PHONY: help env study book archive figure paper serve lab test test-book chromium lint format phantom-models benchmark lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -35,16 +36,23 @@ $(READY): requirements.lock pyproject.toml
 study: $(READY) ## run the study of SETTINGS (the phantom by default), without the book
 	$(RUN) --config $(CONFIG) -- study
 
-book: $(READY) ## run the study and build the book
+book: $(READY) ## run the study and build the book; from published scores alone: make book SCORES=archive.zip
+ifeq ($(SCORES),)
 	$(RUN) --config $(CONFIG) -- book
 	@$(BIN)/python -m brainalign_utils.publish where --settings "$(SETTINGS)"
+else
+	settings=$$($(BIN)/python -m brainalign_utils.archive unpack "$(SCORES)") && $(MAKE) book SCORES= SETTINGS="$$settings"
+endif
+
+archive: $(READY) ## write an archive of derived scores, fit for publication: no responses, no pictures
+	$(RUN) --config $(CONFIG) -- archive
 
 figure: $(READY) ## remake one result and what it needs: make figure NOTEBOOK=04_compare_models
 	$(RUN) --config $(CONFIG) figure="$(NOTEBOOK)" -- figure
 
 paper: ## the same on real data: make paper NSD=/path [SETTINGS=workflow/config/nsd.yml PROFILE=slurm]
 	@test -n "$(NSD)" || { echo "make paper needs NSD=/path/to/natural-scenes-dataset (the folder that holds nsddata)"; exit 2; }
-	$(MAKE) book SETTINGS="$(if $(filter file,$(origin SETTINGS)),workflow/config/nsd.yml,$(SETTINGS))" NSD="$(NSD)" PROFILE="$(PROFILE)"
+	$(MAKE) book archive SETTINGS="$(if $(filter file,$(origin SETTINGS)),workflow/config/nsd.yml,$(SETTINGS))" NSD="$(NSD)" PROFILE="$(PROFILE)"
 
 serve: $(READY) ## look at the book on http://localhost:8000
 	$(BIN)/python -m brainalign_utils.publish serve --settings "$(SETTINGS)" --port 8000

@@ -131,9 +131,12 @@ class Settings(_Section):
         or a folder that holds one folder per checkpoint.
     """
 
-    name: str = Field("phantom", pattern=r"^[\w.-]+$")
+    name: str = Field("phantom", pattern=r"^\w[\w.-]*$")
     data: Literal["phantom", "nsd"] = "phantom"
     build_root: Path = Path("_build")
+    scores_only: bool = Field(
+        False, description="unpacked from an archive of scores: no responses, no features"
+    )
     nsd_root: Path | None = None
     coco_root: Path | None = None
     subjects: Annotated[tuple[int, ...], Field(min_length=1)] = SUBJECTS
@@ -175,7 +178,7 @@ class Settings(_Section):
                 f"no phantom checkpoint for {', '.join(missing)}; leave these models out, "
                 "or set checkpoints: hub"
             )
-        if self.data == "nsd" and self.nsd_root is None:
+        if self.data == "nsd" and self.nsd_root is None and not self.scores_only:
             raise ValueError(
                 "data is 'nsd' but nsd_root is empty; set nsd_root to the folder that holds nsddata"
             )

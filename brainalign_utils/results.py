@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from . import alignment, concepts, cross_subject, encoding, scoring, similarity, study, surface
+from . import alignment, concepts, cross_subject, encoding, scoring, similarity, store, study, surface
 from .config import Settings
 from .flat import Cortex, to_vertices
 from .tables import ROI_BY_ID
@@ -15,9 +15,23 @@ OUTLINED = ("V1", "V2", "V3", "hV4", "EBA", "FFA-1", "FFA-2", "OFA", "OPA", "PPA
 
 def load_cortex(settings: Settings) -> Cortex:
     """Flat map for the study's data: fsaverage5 for the phantom, NSD's own fsaverage otherwise."""
+    if settings.scores_only:
+        stored = store.open_dataset(settings.paths.root / "cortex.zarr")
+        grid, curvature = stored.vertex_of_pixel.values, stored.curvature.values
+        return Cortex(stored.attrs["name"], grid, curvature, stored.attrs["n_left"])
     folder = settings.paths.nsd / "nsddata" / "freesurfer" / "fsaverage"
     meshes = surface.load_meshes(folder if settings.data == "nsd" else None)
     return surface.load_cortex(settings.paths.root / "pycortex", meshes)
+
+
+def cortex_dataset(cortex: Cortex) -> xr.Dataset:
+    """A flat map as a dataset, for archives of scores."""
+    grid, curvature = ("row", "column"), ("vertex",)
+    variables = {
+        "vertex_of_pixel": (grid, cortex.vertex_of_pixel),
+        "curvature": (curvature, cortex.curvature),
+    }
+    return xr.Dataset(variables, attrs={"name": cortex.name, "n_left": cortex.n_left})
 
 
 def area_outlines(settings: Settings, subject: int, areas=OUTLINED) -> dict[str, np.ndarray]:
@@ -176,7 +190,10 @@ def cross_subject_ceiling(settings: Settings, subject: int, progress_bar: bool =
     ceiling : Dataset over ``voxel``
         ``ceiling`` (all other subjects together) and the variables of
         :func:`brainalign_utils.cross_subject.extrapolated_ceiling`.
+        Published scores bring it along.
     """
+    if settings.scores_only:
+        return store.open_dataset(settings.paths.cross_subject(subject))
     tests = {}
     for other in settings.subjects:
         responses = study.open_responses(settings, other)

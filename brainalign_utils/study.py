@@ -18,6 +18,10 @@ def open_scores(settings: Settings, subject: int, model: str) -> xr.Dataset:
 
 def open_responses(settings: Settings, subject: int) -> xr.Dataset:
     """Responses of one subject, as :func:`brainalign_utils.nsd.load_responses` made them."""
+    if settings.scores_only:
+        raise store.StoreError(
+            f"study {settings.name!r} has published scores, no responses; run it on the dataset: make paper"
+        )
     return store.open_dataset(settings.paths.responses(subject))
 
 
