@@ -78,7 +78,7 @@ def parse_manifest(raw: bytes) -> Manifest:
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise ArchiveError(f"this is not a score archive: its manifest lacks format {FORMAT!r}")
     version = values.get("schema_version")
-    if version != SCHEMA_VERSION:
+    if type(version) is not int or version != SCHEMA_VERSION:
         raise ArchiveError(
             f"the archive has schema version {version!r}, this program reads {SCHEMA_VERSION}; "
             "use the version of brainalign that made it (git_revision in its manifest.json)"

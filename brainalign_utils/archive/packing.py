@@ -28,27 +28,31 @@ def create(settings: Settings, target: Path) -> Manifest:
     ArchiveError
         Something that an archive needs is missing, or something in the study may not be published.
     """
+    with tempfile.TemporaryDirectory(prefix="brainalign-") as folder:
+        return pack(collect(settings, Path(folder)), target, settings.name, settings.data)
+
+
+def pack(files: dict[str, Path], target: Path, name: str, data: str) -> Manifest:
+    """Write files, by their names in the archive, with a manifest in front."""
+    root = project_root()
+    manifest = Manifest(
+        name=name,
+        data=data,
+        git_revision=git_revision(root),
+        lock_hash=file_hash(root / "requirements.lock"),
+        files={path: _entry(files[path]) for path in sorted(files)},
+    )
+    parse_manifest(manifest.to_json())
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    with tempfile.TemporaryDirectory(prefix="brainalign-") as folder:
-        files = collect(settings, Path(folder))
-        root = project_root()
-        manifest = Manifest(
-            name=settings.name,
-            data=settings.data,
-            git_revision=git_revision(root),
-            lock_hash=file_hash(root / "requirements.lock"),
-            files={name: _entry(path) for name, path in sorted(files.items())},
-        )
-        parse_manifest(manifest.to_json())
-        try:
-            with zipfile.ZipFile(partial, "w") as archive:
-                _add(archive, MANIFEST, manifest.to_json())
-                for name in manifest.files:
-                    _add(archive, name, files[name].read_bytes())
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
+    try:
+        with zipfile.ZipFile(partial, "w") as archive:
+            _add(archive, MANIFEST, manifest.to_json())
+            for path in manifest.files:
+                _add(archive, path, files[path].read_bytes())
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
     return manifest
 
 
