@@ -35,7 +35,7 @@ def reading(path: Path):
     except FileNotFoundError as error:
         raise MissingFileError(
             f"{path} does not exist; get it with `brainalign download`, or check the tree with "
-            f"`brainalign doctor`"
+            f"`brainalign doctor`; {layout.PHANTOM_REMEDY}"
         ) from error
     except PermissionError as error:
         raise NoPermissionError(

@@ -24,6 +24,9 @@ class NsdError(Exception):
     """An NSD tree that cannot be used; the message names the file, both values and the remedy."""
 
 
+PHANTOM_REMEDY = "`make study` makes the tree of the phantom"
+
+
 class MissingFileError(NsdError):
     """A file that is not there."""
 

@@ -27,7 +27,7 @@ def read_mask(root: Path, subject: int) -> tuple[np.ndarray, tuple[int, int, int
         present = sorted(folder.name for folder in root.glob("nsddata/ppdata/subj*")) or ["none"]
         raise MissingFileError(
             f"{subject_name(subject)} does not exist in {root} (there: {', '.join(present)}); "
-            f"check the path, or run `brainalign download --subjects {subject}`"
+            f"check the path, or run `brainalign download --subjects {subject}`; {layout.PHANTOM_REMEDY}"
         )
     path = root / layout.roi_key(subject, "nsdgeneral")
     mask = read_volume(path) > 0

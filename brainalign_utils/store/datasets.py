@@ -10,12 +10,10 @@ import zarr
 from filelock import FileLock, Timeout
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from .missing import StoreError, missing
+
 SCHEMA_VERSION = 1
 MAX_CHUNK_BYTES = 64 * 2**20
-
-
-class StoreError(RuntimeError):
-    """An artifact that is missing, damaged, locked or made with other settings."""
 
 
 def write_dataset(path: Path, ds: xr.Dataset, attrs: dict | None = None, chunks: dict | None = None) -> Path:
@@ -129,7 +127,7 @@ def open_dataset(path: Path, expected: dict | None = None, load: bool = True) ->
 def open_group(path: Path, mode: str = "r") -> zarr.Group:
     """The Zarr group at ``path``, or a :class:`StoreError` that says what is wrong with it."""
     if not path.exists():
-        raise StoreError(f"{path} does not exist; run the stage that writes it first (`make help`)")
+        raise missing(path)
     try:
         return zarr.open_group(path, mode=mode, zarr_format=3)
     except (FileNotFoundError, ValueError, KeyError, TypeError) as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .datasets import StoreError
+from .missing import StoreError, missing
 
 
 def write_table(path: Path, table: pd.DataFrame) -> Path:
@@ -27,7 +27,7 @@ def read_table(path: Path) -> pd.DataFrame:
     """Read what :func:`write_table` wrote."""
     path = Path(path)
     if not path.is_file():
-        raise StoreError(f"{path} does not exist; run the stage that writes it first (`make help`)")
+        raise missing(path)
     try:
         return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
     except (OSError, ValueError) as error:
@@ -48,7 +48,7 @@ def read_json(path: Path) -> dict:
     try:
         return json.loads(Path(path).read_text())
     except FileNotFoundError:
-        raise StoreError(f"{path} does not exist; run the stage that writes it first") from None
+        raise missing(path) from None
     except ValueError as error:
         raise StoreError(f"{path} is not valid JSON ({error}); delete it and run its stage again") from error
 
