@@ -1,7 +1,8 @@
 """Run one notebook headless: ``python -m brainalign_utils.execute NOTEBOOK.py OUT.ipynb -p name value``.
 
 The output appears under its name only if every cell ended well; a failed run is kept beside it as
-``OUT.failed.ipynb`` and the exit status is 1.
+``OUT.failed.ipynb`` and the exit status is 1.  Two processes never make the same output at the same time:
+the second waits.
 
 ``--run OUT.ipynb name=value ...``, given several times, runs the notebook once for each, in one kernel that
 is cleared in between: short jobs spend most of their time on starting Python and importing.
@@ -9,11 +10,12 @@ is cleared in between: short jobs spend most of their time on starting Python an
 
 import argparse
 import logging
-import os
 import resource
+import shutil
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 # jsonschema would compile a grammar of web addresses at import, for two seconds; notebooks need none.
@@ -25,11 +27,13 @@ import papermill
 import psutil
 import yaml
 from jupyter_client import KernelManager
+from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from . import provenance
 from .config import project_root
+from .locks import alone
 
 
 class ParameterError(ValueError):
@@ -63,8 +67,8 @@ def execute(source: Path, target: Path, parameters: dict, cwd: Path | None = Non
     ------
     ParameterError
         A parameter is not declared by the notebook; nothing is run.
-    papermill.exceptions.PapermillExecutionError
-        A cell raised; what ran is kept as ``*.failed.ipynb``.
+    papermill.exceptions.PapermillExecutionError, nbclient.exceptions.DeadKernelError
+        A cell raised, or the kernel was killed; what ran is kept as ``*.failed.ipynb``.
     """
     source, target = Path(source), Path(target)
     notebook = jupytext.read(source)
@@ -76,23 +80,25 @@ def execute(source: Path, target: Path, parameters: dict, cwd: Path | None = Non
             f"{source.name} has no parameter {', '.join(unknown)}; it has: {', '.join(sorted(known))}"
         )
     cwd = cwd or project_root()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    plain, running = (target.with_suffix(f".{os.getpid()}.{kind}.ipynb") for kind in ("source", "running"))
     failed = target.with_suffix(".failed.ipynb")
-    nbformat.write(notebook, plain)
-    start, used = time.perf_counter(), _cpu_time(kernel)
-    sockets = tempfile.TemporaryDirectory(prefix="brainalign-")
-    where = {"km": kernel} if kernel else {"config": _local_sockets(sockets.name)}
-    try:
-        papermill.execute_notebook(
-            plain,
-            running,
-            parameters,
-            cwd=str(cwd),
-            kernel_name="python3",
-            progress_bar=sys.stderr.isatty(),
-            **where,
-        )
+    with alone(target), _partial_folder(target) as folder:
+        plain, running = folder / "source.ipynb", folder / "running.ipynb"
+        nbformat.write(notebook, plain)
+        start, used = time.perf_counter(), _cpu_time(kernel)
+        try:
+            with tempfile.TemporaryDirectory(prefix="brainalign-") as sockets:
+                papermill.execute_notebook(
+                    plain,
+                    running,
+                    parameters,
+                    cwd=str(cwd),
+                    kernel_name="python3",
+                    progress_bar=sys.stderr.isatty(),
+                    **({"km": kernel} if kernel else {"config": _local_sockets(sockets)}),
+                )
+        except (PapermillExecutionError, DeadKernelError):
+            running.replace(failed)
+            raise
         peak = kernel_peak_memory(kernel) if kernel else provenance.peak_memory(children=True)
         cost = {
             "wall_time_s": round(time.perf_counter() - start, 1),
@@ -102,13 +108,18 @@ def execute(source: Path, target: Path, parameters: dict, cwd: Path | None = Non
         _record(running, source, parameters, cost, cwd)
         running.replace(target)
         failed.unlink(missing_ok=True)
-    except PapermillExecutionError:
-        running.replace(failed)
-        raise
+
+
+@contextmanager
+def _partial_folder(target: Path):
+    """An empty folder beside the target, on the same file system; what a killed run left there goes."""
+    folder = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
     finally:
-        sockets.cleanup()
-        plain.unlink(missing_ok=True)
-        running.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def execute_each(source: Path, targets: list[Path], parameters: list[dict], cwd: Path | None = None) -> None:
@@ -217,6 +228,13 @@ def main(arguments=None) -> int:
             execute(options.source, options.target, parameters)
     except (ParameterError, PapermillExecutionError) as error:
         print(f"{options.source.name}: {error}", file=sys.stderr)
+        return 1
+    except DeadKernelError:
+        print(
+            f"{options.source.name}: its kernel was killed, most often for want of memory; what ran is kept as "
+            "*.failed.ipynb. Run the same command again, with more memory if need be",
+            file=sys.stderr,
+        )
         return 1
     return 0
 

@@ -22,6 +22,8 @@ from brainalign_utils.config import SettingsError, fingerprint, load_settings
         ({"data": "nsd"}, r"nsd_root is empty; set nsd_root"),
         ({"features": {"pooling": "mean"}}, r"unknown pooling 'mean'"),
         ({"name": "../elsewhere"}, r"name: "),
+        ({"name": ".."}, r"name: "),
+        ({"name": "a\n"}, r"name: "),
     ],
 )
 def test_wrong_settings_are_explained(overrides, match):

@@ -34,7 +34,7 @@ def test_parameters_reach_the_notebook_and_are_recorded(notebook, tmp_path):
     assert done.metadata.brainalign.wall_time_s > 0
     assert 0.2 < done.metadata.brainalign.cpu_time_s  # starting Python alone takes that
     assert done.metadata.brainalign.peak_memory_bytes > 1e6
-    assert [p.name for p in target.parent.iterdir()] == ["done.ipynb"]
+    assert [p.name for p in target.parent.iterdir() if not p.name.startswith(".")] == ["done.ipynb"]
 
 
 def test_unknown_parameter_runs_nothing(notebook, tmp_path, capsys):

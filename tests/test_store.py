@@ -229,16 +229,22 @@ def test_blocks_resume_and_shard(tmp_path):
         features.missing_blocks((2, 2))
 
 
-def test_damaged_block_is_made_again_and_refused_when_read(written):
-    features, _ = written
-    shard = features.folder / "language.zarr/features/c/0/0/1/0"
+@pytest.mark.parametrize("block", [1, 2])  # the last is shorter
+def test_damaged_block_is_made_again_and_refused_when_read(written, block):
+    features, arrays = written
+    shard = features.folder / f"language.zarr/features/c/0/0/{block}/0"
     data = bytearray(shard.read_bytes())
     data[10] ^= 1
     shard.write_bytes(bytes(data))
     with pytest.raises(StoreError, match=r"language\.zarr is damaged"):
         store.read_features(features.folder, "language", "IC", 0, NSD_IDS)
     shard.write_bytes(bytes(data[: len(data) // 2]))
-    assert features.missing_blocks() == [1]
+    (shard.parent / "0.killed.partial").write_bytes(b"left by a killed job")
+    assert features.missing_blocks() == [block]
+    _write(features, arrays, [block])
+    assert features.missing_blocks() == [] and len(list(shard.parent.iterdir())) == 1
+    values = store.read_features(features.folder, "language", "IC", 0, NSD_IDS)
+    np.testing.assert_array_equal(values, arrays["language"][0, 0])
 
 
 def test_other_fingerprint_is_refused_by_field(written, tmp_path):

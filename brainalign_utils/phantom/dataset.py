@@ -7,10 +7,11 @@ fsaverage (163842); everything else follows NSD's layout.
 import json
 import os
 import shutil
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 
 import numpy as np
@@ -182,8 +183,18 @@ def _workers(n_jobs):
     if n_jobs == 1:
         yield lambda job, arguments: map(job, arguments)
         return
-    with ProcessPoolExecutor(n_jobs, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(n_jobs, get_context("spawn"), _end_with_parent) as pool:
         yield pool.map
+
+
+def _end_with_parent():
+    """Workers of a killed process would wait for ever, and finish writing files that another run makes."""
+
+    def wait():
+        connection.wait([parent_process().sentinel])
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _track(results, n, what, progress_bar):

@@ -146,8 +146,11 @@ class FeatureStore:
     def _note(self, block: int, suffix: str = "json") -> Path:
         return self.folder / "blocks" / f"{block:05d}.{suffix}"
 
+    def _block_folder(self, component: str, block: int) -> Path:
+        return self._array_path(component) / f"features/c/0/0/{block}"
+
     def _block_bytes(self, block: int) -> dict:
-        paths = {c: self._array_path(c) / f"features/c/0/0/{block}/0" for c in self.components}
+        paths = {c: self._block_folder(c, block) / "0" for c in self.components}
         paths["answers"] = self._note(block, "parquet")
         return {name: path.stat().st_size if path.is_file() else 0 for name, path in paths.items()}
 
@@ -184,6 +187,8 @@ class FeatureStore:
                     f"{component} states reach {np.abs(values).max():.3g}, too large for {self.dtype}; "
                     "set features.storage: float32"
                 )
+            # left by a killed job: zarr would read the shard of the last, shorter block before it writes
+            shutil.rmtree(self._block_folder(component, block), ignore_errors=True)
             features = open_group(self._array_path(component), "r+")["features"]
             features[:, :, start : start + values.shape[2]] = values
         if answers is not None:
