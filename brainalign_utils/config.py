@@ -42,7 +42,7 @@ class PhantomSettings(_Section):
     n_sessions: int = Field(3, ge=1, le=40)
     n_voxels: int = Field(1500, ge=100, description="nsdgeneral voxels a subject, about")
     n_shared: int = Field(150, ge=20, description="shared images of which trials are drawn")
-    seed: int = 0
+    seed: int = Field(0, ge=0)
 
 
 class FeatureSettings(_Section):
@@ -74,9 +74,9 @@ class EncodingSettings(_Section):
     """Voxelwise ridge regression."""
 
     solver: Literal["brainalign", "himalaya"] = "brainalign"
-    log10_alpha_min: float = 1.0
-    log10_alpha_max: float = 4.0
-    n_alphas: int = Field(60, ge=1)
+    log10_alpha_min: float = Field(1.0, ge=-12, le=12)
+    log10_alpha_max: float = Field(4.0, ge=-12, le=12)
+    n_alphas: int = Field(60, ge=1, le=1000)
     n_folds: int = Field(5, ge=2)
     selection: Literal["r2", "r"] = "r2"
     fit_intercept: bool = False
@@ -108,7 +108,7 @@ class StatsSettings(_Section):
     n_bootstraps: int = Field(1000, ge=10)
     n_shuffles: int = Field(5, ge=1, description="regressions on shuffled rows, for the null range")
     alpha: float = Field(0.05, gt=0, lt=1)
-    seed: int = 0
+    seed: int = Field(0, ge=0)
 
 
 class Settings(_Section):
@@ -152,6 +152,13 @@ class Settings(_Section):
     partition: PartitionSettings = PartitionSettings()
     stats: StatsSettings = StatsSettings()
     cluster: ClusterSettings = ClusterSettings()
+
+    @field_validator("subjects", "models", "instructions")
+    @classmethod
+    def _once(cls, value):
+        if twice := sorted({str(item) for item in value if value.count(item) > 1}):
+            raise ValueError(f"{', '.join(twice)} named twice; name each once")
+        return value
 
     @field_validator("subjects")
     @classmethod
@@ -288,15 +295,15 @@ def load_settings(path: str | Path | None = None, **overrides) -> Settings:
         if not path.is_file():
             raise SettingsError(f"settings file {path} does not exist (looked from {Path.cwd()})")
         try:
-            values = yaml.safe_load(path.read_text()) or {}
-        except yaml.YAMLError as error:
+            values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, a 99th of May
             raise SettingsError(f"{path} is not valid YAML: {error}") from error
         if not isinstance(values, dict):
             raise SettingsError(
                 f"{path} holds a {type(values).__name__}; expected a mapping of keys to values"
             )
     try:
-        settings = Settings(**{**values, **overrides})
+        settings = Settings.model_validate({**values, **overrides})
         return settings.model_copy(update=_absolute_paths(settings))
     except ValidationError as error:
         raise SettingsError(_explain(error, path)) from None

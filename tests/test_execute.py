@@ -1,6 +1,14 @@
 """Notebooks run headless: parameters checked, failures kept apart, provenance recorded."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import nbformat
+import psutil
 import pytest
 from papermill.exceptions import PapermillExecutionError
 
@@ -82,3 +90,65 @@ def test_a_failure_keeps_what_was_executed_before(notebook, tmp_path):
     runs = [word for t in targets for word in ("--run", str(t), f"subject={t.stem}")]
     assert execute.main([str(notebook), *runs]) == 1
     assert targets[0].is_file() and not targets[1].exists()
+
+
+WAITING = """# %% tags=["parameters"]
+subject = 1
+
+# %%
+import os, pathlib, time
+pathlib.Path("started").write_text(str(os.getpid()))
+while not pathlib.Path("go").exists():
+    time.sleep(0.05)
+"""
+
+
+def start(folder, target="out.ipynb"):
+    (folder / "waiting.py").write_text(WAITING)
+    (folder / "_toc.yml").touch()  # the folder counts as the project's root
+    command = [sys.executable, "-m", "brainalign_utils.execute", "waiting.py", target]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(path, timeout=120):
+    deadline = time.monotonic() + timeout
+    while not (path.is_file() and path.read_text()):
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.05)
+    return path.read_text()
+
+
+def test_killed_kernel_is_reported_and_the_next_run_is_clean(tmp_path):
+    process = start(tmp_path)
+    os.kill(int(wait_for(tmp_path / "started")), signal.SIGKILL)
+    _, message = process.communicate(timeout=60)
+    assert process.returncode == 1 and "its kernel was killed, most often for want of memory" in message
+    assert "Traceback" not in message
+    assert (tmp_path / "out.failed.ipynb").is_file() and not (tmp_path / "out.ipynb").exists()
+    (tmp_path / "go").touch()
+    assert start(tmp_path).wait(timeout=120) == 0
+    assert [path.name for path in tmp_path.glob("*.ipynb")] == ["out.ipynb"]
+
+
+def test_kernel_ends_with_its_job_and_leftovers_go(tmp_path):
+    process = start(tmp_path)
+    kernel = psutil.Process(int(wait_for(tmp_path / "started")))
+    process.kill()
+    process.communicate()
+    kernel.wait(timeout=10)
+    assert (tmp_path / ".out.ipynb.partial").is_dir() and not list(tmp_path.glob("*.ipynb"))
+    (tmp_path / "go").touch()
+    assert start(tmp_path).wait(timeout=120) == 0
+    assert not list(tmp_path.glob(".*.partial"))
+
+
+def test_second_job_on_the_same_copy_waits_for_the_first(tmp_path):
+    first = start(tmp_path)
+    wait_for(tmp_path / "started")
+    second = start(tmp_path)
+    message = second.stderr.readline()
+    assert "waiting for another job, of an earlier run, that makes out.ipynb" in message
+    assert second.poll() is None and not (tmp_path / "out.ipynb").exists()
+    (tmp_path / "go").touch()
+    assert (first.wait(timeout=120), second.wait(timeout=120)) == (0, 0)

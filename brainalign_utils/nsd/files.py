@@ -106,5 +106,15 @@ def read_stim_info(root: str | Path) -> pd.DataFrame:
         raise DamagedFileError(f"{path} has no column {', '.join(sorted(absent))}; download it again")
     if not np.array_equal(table["nsdId"], np.arange(len(table))):
         raise DamagedFileError(f"{path}: nsdId does not count from 0 to {len(table) - 1}; download it again")
-    table["shared1000"] = table["shared1000"].astype(bool)
+    wrong = {
+        "cocoId": ~table["cocoId"].astype(str).str.fullmatch(r"\d{1,18}"),
+        "cocoSplit": ~table["cocoSplit"].isin(["train2017", "val2017"]),
+        "shared1000": ~table["shared1000"].astype(str).isin(["True", "False"]),
+    }
+    for column, rows in wrong.items():
+        if rows.any():
+            value, row = table[column][rows].iloc[0], int(np.flatnonzero(rows)[0])
+            raise DamagedFileError(f"{path}, picture {row}: {column} is {str(value)!r}; download it again")
+    table["cocoId"] = table["cocoId"].astype(np.int64)
+    table["shared1000"] = table["shared1000"].astype(str) == "True"
     return table.set_index(pd.Index(table["nsdId"], name="nsd_id"))

@@ -153,7 +153,7 @@ def parse_crop_box(text: str) -> tuple[float, float, float, float]:
     try:
         values = ast.literal_eval(text)
         top, bottom, left, right = (float(value) for value in values)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+    except (ValueError, SyntaxError, TypeError, OverflowError, MemoryError, RecursionError):
         raise DamagedFileError(f"cropBox {text!r} is not '(top, bottom, left, right)'") from None
     inside = all(0 <= value < 1 for value in (top, bottom, left, right))
     if not inside or top + bottom >= 1 or left + right >= 1:
