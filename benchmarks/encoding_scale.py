@@ -66,14 +66,16 @@ def measure(threads):
     # the mean of three repeats holds more signal than one trial
     ceiling = np.sqrt(SIGNAL / (SIGNAL + (1 - SIGNAL) / N_REPEATS))
     return {
-        "n_train": N_TRAIN, "n_features": N_FEATURES, "n_voxels": N_VOXELS, "n_alphas": settings.encoding.n_alphas,
+        "n_train": N_TRAIN, "n_features": N_FEATURES, "n_voxels": N_VOXELS,
+        "n_alphas": settings.encoding.n_alphas,
         "n_folds": settings.encoding.n_folds, "threads": threads,
         "seconds": time.perf_counter() - start,
         "cpu_seconds": used.ru_utime + used.ru_stime - cpu.ru_utime - cpu.ru_stime,
         "peak_gigabytes": provenance.peak_memory() / 1e9, "gigabytes_before": before,
         "mean_r": float(scores.r.mean()), "largest_possible_r": float(ceiling),
         "machine": provenance.hardware(), "load_average": os.getloadavg()[0],
-        "date": datetime.now(UTC).date().isoformat(), "versions": provenance.package_versions(("torch", "numpy")),
+        "date": datetime.now(UTC).date().isoformat(),
+        "versions": provenance.package_versions(("torch", "numpy")),
     }  # fmt: skip
 
 

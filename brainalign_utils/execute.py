@@ -231,8 +231,8 @@ def main(arguments=None) -> int:
         return 1
     except DeadKernelError:
         print(
-            f"{options.source.name}: its kernel was killed, most often for want of memory; what ran is kept as "
-            "*.failed.ipynb. Run the same command again, with more memory if need be",
+            f"{options.source.name}: its kernel was killed, most often for want of memory; what ran is kept "
+            "as *.failed.ipynb. Run the same command again, with more memory if need be",
             file=sys.stderr,
         )
         return 1

@@ -18,7 +18,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 TINY = Path(__file__).with_name("tiny.yml")
 DIFFERS = ("written", "hardware", "host", "git_revision", "seconds", "wall_time_s", "cpu_time_s")
-FACTS = (*DIFFERS, "peak_memory_bytes", "peak_memory", "settings_file", "provenance", "sha256", "settings")
+FACTS = (*DIFFERS, "peak_memory_bytes", "settings_file", "provenance", "sha256", "settings")
 
 
 def write_settings(folder: Path, **changes) -> Path:
@@ -150,31 +150,37 @@ def notebook_content(notebook) -> list:
     return cells
 
 
-def differences(ours: dict, theirs: dict, rtol: float = 0.0) -> list[str]:
-    """Names of artifacts that differ, or are there once only.
-
-    Parameters
-    ----------
-    rtol : float
-        Largest difference allowed between numbers, relative to the largest of their array or column;
-        0 asks for the same bits.
-    """
+def differences(ours: dict, theirs: dict) -> list[str]:
+    """Names of artifacts that are there once only or do not hold the same bits."""
     alone = [f"{name}: only in one" for name in sorted(ours.keys() ^ theirs.keys())]
     both = sorted(ours.keys() & theirs.keys())
-    return alone + [f"{name}: {why}" for name in both if (why := _difference(ours[name], theirs[name], rtol))]
+    return alone + [f"{name}: {why}" for name in both if (why := _difference(ours[name], theirs[name]))]
 
 
-def _difference(a, b, rtol):
-    if isinstance(a, pd.DataFrame):
-        a, b = (xr.Dataset({k: ("row", v.to_numpy()) for k, v in t.items()}) for t in (a, b))
-    if isinstance(a, xr.Dataset):
-        if set(a.variables) != set(b.variables):
-            return f"variables {sorted(set(a.variables) ^ set(b.variables))}"
-        if without_facts(a.attrs) != without_facts(b.attrs):
-            return f"attributes {a.attrs} and {b.attrs}"
-        worst = {name: _distance(a[name].values, b[name].values) for name in a.variables}
-        return ", ".join(f"{name} by {d:.2g}" for name, d in worst.items() if not d <= rtol)
-    return "" if rtol or a == b else "content"
+def worst_distance(ours: dict, theirs: dict) -> float:
+    """Largest difference of numbers in arrays and tables, relative to the largest value of their array."""
+    assert ours.keys() == theirs.keys()
+    pairs = [(_arrays(ours[name]), _arrays(theirs[name])) for name in ours]
+    return max(_distance(a[name].values, b[name].values) for a, b in pairs for name in a.variables)
+
+
+def _arrays(artifact) -> xr.Dataset:
+    """Arrays of a dataset or table; none of a picture or notebook, whose text may round otherwise."""
+    if isinstance(artifact, pd.DataFrame):
+        return xr.Dataset({name: ("row", column.to_numpy()) for name, column in artifact.items()})
+    return artifact if isinstance(artifact, xr.Dataset) else xr.Dataset()
+
+
+def _difference(a, b) -> str:
+    if not isinstance(a, (pd.DataFrame, xr.Dataset)):
+        return "" if a == b else "content"
+    if without_facts(a.attrs) != without_facts(b.attrs):
+        return f"attributes {a.attrs} and {b.attrs}"
+    a, b = _arrays(a), _arrays(b)
+    if set(a.variables) != set(b.variables):
+        return f"variables {sorted(set(a.variables) ^ set(b.variables))}"
+    worst = {name: _distance(a[name].values, b[name].values) for name in a.variables}
+    return ", ".join(f"{name} by {distance:.2g}" for name, distance in worst.items() if distance)
 
 
 def _distance(a, b) -> float:
@@ -182,8 +188,13 @@ def _distance(a, b) -> float:
     if a.shape != b.shape or a.dtype != b.dtype:
         return np.inf
     if a.dtype.kind != "f":
-        return 0.0 if all(x == y or x is y or x != x and y != y for x, y in zip(a.flat, b.flat)) else np.inf
+        return 0.0 if pd.Series(a.ravel()).equals(pd.Series(b.ravel())) else np.inf
     if not np.array_equal(np.isnan(a), np.isnan(b)):
         return np.inf
-    largest = np.nanmax(np.abs(a.astype(float)), initial=0)
-    return float(np.nanmax(np.abs(a.astype(float) - b), initial=0) / (largest or 1))
+    a, b = a.astype(float), b.astype(float)
+    infinite = np.isinf(a)
+    if not np.array_equal(a[infinite], b[infinite]):
+        return np.inf
+    finite = np.isfinite(a)
+    largest = np.abs(a[finite]).max(initial=0)
+    return float(np.abs(a[finite] - b[finite]).max(initial=0) / (largest or 1))
