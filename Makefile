@@ -62,7 +62,10 @@ lab: $(READY) ## open the notebooks in JupyterLab, paired with their .py
 	$(BIN)/jupyter lab notebooks
 
 test: $(READY) ## run the tests (not those that need a browser or Slurm)
-	$(BIN)/python -m pytest -n 2 -q -m "not browser and not slurm"
+	$(BIN)/python -m pytest -n 2 -q -m "not browser and not slurm and not robust"
+
+test-robust: $(READY) ## kill small studies, start them twice, run them in strange places, and compare
+	$(BIN)/python -m pytest -q -m robust tests/robust
 
 test-book: $(READY) chromium ## test the built book of SETTINGS in a real browser
 	$(BIN)/python -m pytest -q -m browser tests/browser --settings "$(SETTINGS)"
