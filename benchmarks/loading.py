@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import h5py
@@ -24,7 +25,7 @@ import nibabel
 import numpy as np
 import scipy.io
 
-from brainalign_utils import nsd, tables
+from brainalign_utils import nsd, provenance, tables
 from brainalign_utils.nsd import layout
 
 SUBJECT = 1
@@ -135,7 +136,8 @@ def measure(root):
         "peak_gigabytes": max(run["peak_gigabytes"] for run in runs["load"]),
         "fastest": {name: {k: v for k, v in run.items() if k != "sizes"} for name, run in best.items()},
         "ratio": best["load"]["seconds"] / best["plain"]["seconds"],
-        "cores": len(os.sched_getaffinity(0)),
+        "machine": provenance.hardware(),
+        "date": datetime.now(UTC).date().isoformat(),
         "load_average": os.getloadavg()[0],
     }
 

@@ -17,6 +17,7 @@ import nbformat
 import yaml
 
 from .config import Paths, Settings, load_settings, project_root
+from .measured import limits_table
 from .pages import clean_notebook, cost_table, ridge_table
 
 ANNOUNCEMENT = {
@@ -66,7 +67,7 @@ def book_sources(root: Path) -> list[str]:
     """Files outside the notebooks on which the built book depends."""
     folders = [path for name in ("book", "benchmarks/results") for path in sorted((root / name).rglob("*"))]
     fixed = [root / "_toc.yml", root / "_config.yml", *folders]
-    code = [Path(__file__), Path(__file__).with_name("pages.py")]
+    code = [Path(__file__), *(Path(__file__).with_name(name) for name in ("pages.py", "measured.py"))]
     return [str(p.relative_to(root)) for p in [*fixed, *code] if p.is_file() and "__pycache__" not in p.parts]
 
 
@@ -107,6 +108,7 @@ def stage(settings: Settings, root: Path) -> Path:
     generated.mkdir()
     (generated / "cost.md").write_text(cost_table(paths.executed("x").parents[1]))
     (generated / "ridge.md").write_text(ridge_table(root / "benchmarks" / "results" / "ridge.csv"))
+    (generated / "limits.md").write_text(limits_table(root / "benchmarks" / "results"))
     (generated / "notice.md").write_text(NOTICES[settings.data])
     downloads = target / "book" / "downloads"
     downloads.mkdir()
