@@ -35,6 +35,7 @@ HEAVY = {
     "boto3": ("download",),
     "botocore": ("download",),
     "cortex": ("surface",),
+    "snakemake": ("scheduling",),
     "nilearn": ("surface", "phantom"),
     "matplotlib": ("figures", "flat", "surface"),
     "seaborn": ("figures",),
