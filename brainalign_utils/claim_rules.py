@@ -183,6 +183,7 @@ def _tension_rule(claim, tables) -> Finding:
     if "tension" not in tables:
         raise NotTestable("No tension table.")
     table, vision = tables["tension"], claim.scope["left"][0]
+    table = table[table.roi == claim.scope["roi"]]
     turn = np.select([table.left == vision, table.right == vision], [1, -1], 0)
     table, turn = table[turn != 0], turn[turn != 0]
     if not len(table):

@@ -192,7 +192,8 @@ def _notebook(row):
         tolerance=0.02,
         why=f"Same subjects and images, so less than the standard error across subjects ({sem:.3f}); "
         "room for library versions and for what the code leaves unsaid.",
-        deviation="Needs the authors' first prompt among the instructions and their convention for regions.",
+        deviation="Needs the authors' first prompt among the instructions. Regions and mean over layers are "
+        "theirs; for their preparation of the data too, set convention: authors.",
         figure="claims",
         recovery=("layer-choice",),
     )

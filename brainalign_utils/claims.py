@@ -38,8 +38,9 @@ def evaluate(
     Returns
     -------
     ledger : DataFrame
-        id, number, text, source, kind, figure, reported, tolerance, why, computed, low, high (95 %, t across
-        subjects), n_subjects, verdict, note, recovery (which checks, passed or failed), recovered.
+        id, number, text, source, kind, figure, reported, tolerance, why, scope, computed, low,
+        high (95 %, t across subjects), n_subjects, verdict, note, recovery (which checks, passed or
+        failed), recovered.
 
     Raises
     ------
@@ -55,12 +56,18 @@ def evaluate(
         finding = _phantom_finding() if data == "phantom" else _find(claim, tables)
         checks, recovered = _recovered(claim, recovery)
         fields = ("id", "number", "text", "source", "kind", "figure", "reported", "tolerance", "why")
-        row = {name: getattr(claim, name) for name in fields} | vars(finding)
+        row = {name: getattr(claim, name) for name in fields} | {"scope": scope_text(claim)} | vars(finding)
         note = " ".join(filter(None, (finding.note, claim.deviation)))
         rows.append(row | {"note": note, "recovery": checks, "recovered": recovered})
     table = pd.DataFrame(rows)
     numbers = ["number", "reported", "tolerance", "computed", "low", "high"]
     return table.astype(dict.fromkeys(numbers, float))
+
+
+def scope_text(claim: Claim) -> str:
+    """The scope of a claim in words: ``roi: prf-visual; left: vit-h; ...``."""
+    listed = {k: ", ".join(v) if isinstance(v, (list, tuple)) else str(v) for k, v in claim.scope.items()}
+    return "; ".join(f"{name}: {value}" for name, value in listed.items())
 
 
 def summary(ledger: pd.DataFrame) -> pd.Series:

@@ -1,4 +1,4 @@
-"""Settings of a study, validated, and the paths of everything it writes.
+"""Settings of a study, validated.
 
 A settings file is YAML.  Unknown keys, wrong types, empty lists and unknown subjects,
 models or instructions are refused with both values and the remedy.
@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from .cluster import ClusterSettings
 from .model_table import MODEL_BY_ID, without_phantom
-from .tables import INSTRUCTION_BY_ID, SUBJECTS, Instruction, subject_name
+from .paths import Paths
+from .tables import INSTRUCTION_BY_ID, SUBJECTS, Instruction
 
 POOLINGS = ("generated", "prompt", "last", "image", "authors-all-tokens", "authors-sampled")
 
@@ -81,6 +82,9 @@ class EncodingSettings(_Section):
     selection: Literal["r2", "r"] = "r2"
     fit_intercept: bool = False
     device: str = "auto"
+    test_zscore: Literal["train", "test"] = Field(
+        "train", description="whose statistics z-score the test features; the authors' code takes their own"
+    )
 
     @model_validator(mode="after")
     def _order(self):
@@ -111,6 +115,29 @@ class StatsSettings(_Section):
     seed: int = Field(0, ge=0)
 
 
+class MultiverseSettings(_Section):
+    """Other choices under which the ledger looks at one question."""
+
+    poolings: tuple[str, ...] = ("prompt", "last", "image", "authors-all-tokens")
+
+    @field_validator("poolings")
+    @classmethod
+    def _poolings(cls, value):
+        return tuple(_known(pooling, POOLINGS, "pooling", "") for pooling in value)
+
+
+CONVENTIONS = {
+    "default": {},
+    "authors": {
+        "session_zscore": False,
+        "encoding": {"test_zscore": "test"},
+        "features": {"pooling": "authors-sampled", "image_size": 227},
+    },
+}
+"""What a convention sets where the settings file does not.  The authors' regions and their mean over layers
+are computed beside the default in any case (:func:`brainalign_utils.alignment.authors_table`)."""
+
+
 class Settings(_Section):
     """One study.
 
@@ -126,6 +153,8 @@ class Settings(_Section):
         Folder with COCO's ``annotations``; needed for captions and concepts.
     n_sessions : int or None
         Sessions to use; None takes all that are on disk.
+    convention : {"default", "authors"}
+        "authors" prepares responses, pictures and features as the authors' public code does.
     checkpoints : {"phantom", "hub"} or Path
         Tiny checkpoints shipped with the package, the pinned ones of the Hugging Face hub,
         or a folder that holds one folder per checkpoint.
@@ -142,6 +171,7 @@ class Settings(_Section):
     subjects: Annotated[tuple[int, ...], Field(min_length=1)] = SUBJECTS
     n_sessions: int | None = Field(None, ge=1, le=40)
     session_zscore: bool = True
+    convention: Literal["default", "authors"] = "default"
     models: Annotated[tuple[str, ...], Field(min_length=1)] = ("vit-h", "clip-image", "instructblip")
     checkpoints: Literal["phantom", "hub"] | Path = "phantom"
     instructions: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(INSTRUCTION_BY_ID)
@@ -152,6 +182,19 @@ class Settings(_Section):
     partition: PartitionSettings = PartitionSettings()
     stats: StatsSettings = StatsSettings()
     cluster: ClusterSettings = ClusterSettings()
+    multiverse: MultiverseSettings = MultiverseSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _convention(cls, values):
+        wanted = CONVENTIONS.get(values.get("convention", "default"), {})
+        for key, value in wanted.items():
+            given = values.get(key)
+            if isinstance(value, dict) and isinstance(given, (dict, type(None))):
+                values = {**values, key: {**value, **(given or {})}}
+            elif key not in values:
+                values = {**values, key: value}
+        return values
 
     @field_validator("subjects", "models", "instructions")
     @classmethod
@@ -196,6 +239,11 @@ class Settings(_Section):
         rows = {**INSTRUCTION_BY_ID, **{row.id: row for row in self.extra_instructions}}
         return tuple(sorted((rows[i] for i in self.instructions), key=lambda row: row.level))
 
+    def caption_id(self) -> str:
+        """Instruction that stands for a model where only one is used: captioning, if it is chosen."""
+        ids = [row.id for row in self.instruction_rows()]
+        return "IC" if "IC" in ids else ids[-1]
+
     def alphas(self):
         """Grid of ridge penalties as a list of floats, ascending."""
         e = self.encoding
@@ -203,75 +251,8 @@ class Settings(_Section):
         return [10 ** (e.log10_alpha_min + step * i) for i in range(e.n_alphas)]
 
     @property
-    def paths(self) -> "Paths":
+    def paths(self) -> Paths:
         return Paths(self)
-
-
-class Paths:
-    """Where a study keeps its files; the one place that knows."""
-
-    def __init__(self, settings: Settings):
-        self._settings = settings
-        self.root = settings.build_root / settings.name
-
-    @property
-    def nsd(self) -> Path:
-        """Root of the NSD tree, real or phantom."""
-        return self._settings.nsd_root or self.root / "dataset" / "nsd"
-
-    @property
-    def coco(self) -> Path:
-        return self._settings.coco_root or self.root / "dataset" / "coco"
-
-    @property
-    def truth(self) -> Path:
-        """What the phantom knows about itself; not part of NSD's layout."""
-        return self.root / "dataset" / "truth"
-
-    def responses(self, subject: int) -> Path:
-        return self.root / "responses" / f"{subject_name(subject)}.zarr"
-
-    def voxels(self, subject: int) -> Path:
-        """Regions, ceilings and places of voxels, without responses."""
-        return self.root / "voxels" / f"{subject_name(subject)}.zarr"
-
-    def features(self, model: str) -> Path:
-        return self.root / "features" / model
-
-    def answers(self, model: str) -> Path:
-        return self.root / "answers" / f"{model}.parquet"
-
-    def scores(self, subject: int, model: str) -> Path:
-        return self.root / "scores" / subject_name(subject) / f"{model}.zarr"
-
-    def predictions(self, subject: int, model: str) -> Path:
-        return self.root / "predictions" / subject_name(subject) / f"{model}.zarr"
-
-    def partition(self, subject: int, model: str) -> Path:
-        return self.root / "partition" / subject_name(subject) / f"{model}.zarr"
-
-    def nulls(self, subject: int, model: str) -> Path:
-        """Scores of regressions on shuffled rows."""
-        return self.root / "nulls" / subject_name(subject) / f"{model}.zarr"
-
-    def samples(self, subject: int, model: str) -> Path:
-        """Region means over resampled test images."""
-        return self.root / "samples" / subject_name(subject) / f"{model}.zarr"
-
-    def cross_subject(self, subject: int) -> Path:
-        """Cross-subject prediction accuracy, the second ceiling."""
-        return self.root / "ceilings" / f"{subject_name(subject)}.zarr"
-
-    def figure(self, name: str, suffix: str) -> Path:
-        return self.root / "figures" / f"{name}.{suffix}"
-
-    def table(self, name: str) -> Path:
-        return self.root / "tables" / f"{name}.csv"
-
-    def executed(self, notebook: str, *wildcards) -> Path:
-        """Executed copy of a notebook, one per combination of its parameters."""
-        stem = "_".join(map(str, wildcards)) or notebook
-        return self.root / "notebooks" / notebook / f"{stem}.ipynb"
 
 
 def load_settings(path: str | Path | None = None, **overrides) -> Settings:

@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 from tqdm.auto import tqdm
 
-from . import ridge, scoring
+from . import scoring
 from .config import EncodingSettings
 
 SPACE_COORDS = ("component", "layer", "depth", "instruction")
@@ -36,21 +36,26 @@ class Fit:
     cv_scores: np.ndarray
 
 
-def standardise(train, test):
+def standardise(train, test, by: str = "train"):
     """Z-score both with the statistics of ``train``; constant columns become 0.
 
     Parameters
     ----------
     train, test : arrays of shape (n_train, n_columns) and (n_test, n_columns)
+    by : {"train", "test"}
+        "test" takes the test rows' own statistics for them, as the authors' code does.
 
     Returns
     -------
     train, test : float32 arrays of the same shapes
     """
-    mean = train.mean(0, dtype=np.float64)
-    sd = train.std(0, dtype=np.float64)
-    scale = np.where(sd > 1e-6 * np.maximum(np.abs(mean), 1e-12), 1 / np.where(sd > 0, sd, 1), 0)
-    return tuple(((part - mean) * scale).astype(np.float32) for part in (train, test))
+    scaled = []
+    for part, source in ((train, train), (test, train if by == "train" else test)):
+        mean = source.mean(0, dtype=np.float64)
+        sd = source.std(0, dtype=np.float64)
+        scale = np.where(sd > 1e-6 * np.maximum(np.abs(mean), 1e-12), 1 / np.where(sd > 0, sd, 1), 0)
+        scaled.append(((part - mean) * scale).astype(np.float32))
+    return tuple(scaled)
 
 
 def targets(responses: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
@@ -82,6 +87,8 @@ def without_missing(Y_train, Y_test) -> tuple[np.ndarray, np.ndarray]:
 
 def fit_brainalign(X_train, Y_train, X_test, alphas, settings: EncodingSettings) -> Fit:
     """The project's solver (:mod:`brainalign_utils.ridge`)."""
+    from . import ridge  # torch: seconds that readers of stored scores need not wait
+
     result = ridge.solve_ridge_cv(
         X_train,
         Y_train,
@@ -160,7 +167,7 @@ def fit_encoding(
         spaces.reset_index(drop=True).iterrows(), total=len(spaces), disable=not progress_bar
     ):
         X = read_space(space, np.concatenate([train_ids, test_ids]))
-        X_train, X_test = standardise(X[: len(train_ids)], X[len(train_ids) :])
+        X_train, X_test = standardise(X[: len(train_ids)], X[len(train_ids) :], settings.test_zscore)
         fit = _everywhere(fitted, solve(X_train, Y_train[:, fitted], X_test, alphas, settings))
         rows.append(
             {

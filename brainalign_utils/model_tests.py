@@ -1,4 +1,4 @@
-"""Tests of figure 2: does a model's lead depend on the region, and do the subjects agree?"""
+"""Tests of region means: pairs of instructions, the region x model interaction, agreement of subjects."""
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,21 @@ def model_samples(settings: Settings, models) -> xr.DataArray:
     ]
     stacked = xr.concat(arrays, dim=pd.Index(settings.subjects, name="subject"))
     return stacked.transpose("subject", "sample", "model", "roi")
+
+
+def instruction_pairs(settings: Settings, model: str, rois) -> pd.DataFrame:
+    """Every pair of instructions of one model in every region, over subjects together.
+
+    Returns
+    -------
+    table : DataFrame
+        As :func:`paired.compare_pairs`: a, b, roi, estimate (a - b), low, high, se, p, q.
+    """
+    arrays = [store.open_dataset(settings.paths.samples(s, model)).alignment for s in settings.subjects]
+    mean = paired.mean_over_subjects([a.sel(roi=list(rois)) for a in arrays])
+    ids = [row.id for row in settings.instruction_rows() if row.id in mean.instruction.values]
+    mean = mean.sel(instruction=ids).rename(instruction="model").transpose("sample", "model", "roi")
+    return paired.compare_pairs(mean)
 
 
 def interaction_table(samples: xr.DataArray, reference: str, rois) -> pd.DataFrame:

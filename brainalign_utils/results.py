@@ -1,49 +1,13 @@
-"""Artifacts of a study as the maps and tables that single figures show."""
+"""Artifacts of a study as the tables that single figures show."""
+
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from . import alignment, concepts, cross_subject, encoding, scoring, similarity, store, study, surface
+from . import alignment, concepts, cross_subject, encoding, scoring, similarity, study
 from .config import Settings
-from .flat import Cortex, to_vertices
-from .tables import ROI_BY_ID
-
-OUTLINED = ("V1", "V2", "V3", "hV4", "EBA", "FFA-1", "FFA-2", "OFA", "OPA", "PPA", "RSC", "VWFA-1", "OWFA")
-"""Areas whose outlines help to find one's way on a flat map."""
-
-
-def load_cortex(settings: Settings) -> Cortex:
-    """Flat map for the study's data: fsaverage5 for the phantom, NSD's own fsaverage otherwise."""
-    if settings.scores_only:
-        stored = store.open_dataset(settings.paths.root / "cortex.zarr")
-        grid, curvature = stored.vertex_of_pixel.values, stored.curvature.values
-        return Cortex(stored.attrs["name"], grid, curvature, stored.attrs["n_left"])
-    folder = settings.paths.nsd / "nsddata" / "freesurfer" / "fsaverage"
-    meshes = surface.load_meshes(folder if settings.data == "nsd" else None)
-    return surface.load_cortex(settings.paths.root / "pycortex", meshes)
-
-
-def cortex_dataset(cortex: Cortex) -> xr.Dataset:
-    """A flat map as a dataset, for archives of scores."""
-    grid, curvature = ("row", "column"), ("vertex",)
-    variables = {
-        "vertex_of_pixel": (grid, cortex.vertex_of_pixel),
-        "curvature": (curvature, cortex.curvature),
-    }
-    return xr.Dataset(variables, attrs={"name": cortex.name, "n_left": cortex.n_left})
-
-
-def area_outlines(settings: Settings, subject: int, areas=OUTLINED) -> dict[str, np.ndarray]:
-    """Vertices of single areas; dict of title -> bool array of shape (n_vertices,)."""
-    masks = study.open_voxels(settings, subject).roi_mask
-    surface_map = study.surface_map(settings, subject)
-    return {ROI_BY_ID[a].title: to_vertices(masks.sel(roi=a).values, surface_map) for a in areas}
-
-
-def all_outlines(settings: Settings, areas=OUTLINED) -> dict[str, dict]:
-    """Outlines of every subject under the panel titles of :func:`winner_maps`; the group has none."""
-    return {f"subject {s}": area_outlines(settings, s, areas) for s in settings.subjects}
 
 
 def instruction_scores(settings: Settings, subject: int, model: str) -> xr.DataArray:
@@ -73,56 +37,31 @@ def normalised_instruction_scores(settings: Settings, subject: int, model: str) 
     return scores.copy(data=values)
 
 
-def winner_maps(settings: Settings, model: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Best instruction and margin on the vertices, per subject and for the mean over subjects.
+def winner_tables(
+    settings: Settings, scores: Mapping[str, Mapping[int, xr.DataArray]]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Distribution of winners per region, and agreement of the models' maps; one row per subject.
 
-    Returns
-    -------
-    maps : dict of title -> (best int (n_vertices,), margin float (n_vertices,))
+    Parameters
+    ----------
+    scores : mapping of model to subject to DataArray of :func:`normalised_instruction_scores`
     """
-    maps, stack = {}, []
-    for subject in settings.subjects:
-        surface_map = study.surface_map(settings, subject)
-        values = normalised_instruction_scores(settings, subject, model).values
-        stack.append(to_vertices(values.T, surface_map).T)
-        maps[f"subject {subject}"] = similarity.winner_take_all(stack[-1])
-    counted = np.isfinite(stack).sum(0)
-    mean = np.where(counted > 0, np.nansum(stack, 0) / np.maximum(counted, 1), np.nan)
-    return maps | {f"group ({len(stack)} subjects)": similarity.winner_take_all(mean)}
-
-
-def winner_tables(settings: Settings, models) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Distribution of winners per region, and agreement of the models' maps; one row per subject."""
     ids = [row.id for row in settings.instruction_rows()]
     shares, agreements = [], []
     for subject in settings.subjects:
         masks = study.open_voxels(settings, subject).roi_mask
         winners = {}
-        for model in models:
-            winners[model], _ = similarity.winner_take_all(
-                normalised_instruction_scores(settings, subject, model).values
-            )
+        for model, each in scores.items():
+            winners[model], _ = similarity.winner_take_all(each[subject].values)
             labels = {"subject": subject, "model": model}
             shares.append(
                 similarity.winner_distribution(winners[model], ids, masks.values, masks.roi.values, **labels)
             )
-        if len(models) > 1:
+        if len(winners) > 1:
             table = similarity.agreement_table(winners, len(ids), seed=settings.stats.seed)
             agreements.append(table.assign(subject=subject))
     agreement = pd.concat(agreements, ignore_index=True) if agreements else pd.DataFrame()
     return pd.concat(shares, ignore_index=True), agreement
-
-
-def best_layer_map(settings: Settings, subject: int, model: str, component: str) -> np.ndarray:
-    """Relative depth of the best layer on the vertices, by cross-validation, mean over instructions."""
-    scores = study.open_scores(settings, subject, model)
-    scores = scores.isel(space=scores.component.values == component)
-    depths = np.unique(scores.depth.values)
-    mean = np.stack([scores.cv_score.values[scores.depth.values == d].mean(0) for d in depths])
-    ceiling = scores.noise_ceiling.values
-    shown = scoring.reachable(ceiling, settings.stats.min_ceiling) & np.isfinite(mean).all(0)
-    best = np.where(shown, depths[np.nan_to_num(mean, nan=-np.inf).argmax(0)], np.nan)
-    return to_vertices(best, study.surface_map(settings, subject))
 
 
 def layer_table(settings: Settings, models, rois) -> pd.DataFrame:
@@ -199,6 +138,13 @@ def cross_subject_ceiling(settings: Settings, subject: int, progress_bar: bool =
         responses = study.open_responses(settings, other)
         tests[other] = (responses.test_nsd_id.values, encoding.targets(responses)[1])
     _, shared = cross_subject.shared_responses(tests)
+    return linked(settings, shared, subject, progress_bar)
+
+
+def linked(
+    settings: Settings, shared: Mapping[int, np.ndarray], subject: int, progress_bar=True
+) -> xr.Dataset:
+    """:func:`cross_subject_ceiling` from responses to the same images in the same order, by subject."""
     alphas = settings.alphas()
     solve = encoding.SOLVERS[settings.encoding.solver]
     scores = cross_subject.cross_subject_scores(

@@ -10,6 +10,10 @@ from . import alignment, encoding, intervals, scoring, store
 from .config import Settings
 from .model_table import MODEL_BY_ID
 
+ANALYSES = ("default", "no session z-score", "authors")
+"""Of :func:`open_variants`: the study's own; betas not z-scored within sessions; and, besides, test features
+z-scored by themselves."""
+
 
 def open_scores(settings: Settings, subject: int, model: str) -> xr.Dataset:
     """Scores of one subject and model; dims (space, voxel)."""
@@ -39,6 +43,18 @@ def surface_map(settings: Settings, subject: int) -> dict[str, np.ndarray]:
 def open_predictions(settings: Settings, subject: int, model: str) -> xr.Dataset:
     """Predictions of the test responses by the chosen layers; dims (space, test_stimulus, voxel)."""
     return store.open_dataset(settings.paths.predictions(subject, model))
+
+
+def open_variants(settings: Settings, subject: int, model: str) -> Iterator[tuple[str, str, xr.Dataset]]:
+    """(pooling, analysis, scores) of one subject and model, as :mod:`variants` fitted them.
+
+    A model without instructions has the same scores under every pooling.
+    """
+    scores = store.open_dataset(settings.paths.variants(subject, model))
+    for pooling in dict.fromkeys([settings.features.pooling, *settings.multiverse.poolings]):
+        made = pooling if pooling in scores.pooling.values else settings.features.pooling
+        for analysis in ANALYSES:
+            yield pooling, analysis, scores.sel(pooling=made, analysis=analysis)
 
 
 def feature_reader(settings: Settings, model: str) -> Callable[[pd.Series, np.ndarray], np.ndarray]:

@@ -8,7 +8,7 @@ import yaml
 from . import recovery, results, similarity, study
 from .config import Settings
 from .partition.fit import bootstrap_roi, partition_instructions
-from .tables import PAPER_GROUPS, subject_name
+from .tables import PAPER_GROUPS, SUBJECTS, subject_name
 
 AREAS = ("V1", "V2", "hV4", "EBA", "FFA-1", "OPA", "PPA", "OWFA", "VWFA-1")
 """Areas whose tuning is compared."""
@@ -60,6 +60,50 @@ def ceiling_rows(settings: Settings) -> pd.DataFrame:
         )
         rows.append(table.assign(subject=subject))
     return pd.concat(rows, ignore_index=True)
+
+
+def cross_subject_rows(settings: Settings, tolerance: float = 0.1) -> pd.DataFrame:
+    """Cross-subject ceiling: planted in simulated responses, and as extrapolated.
+
+    The phantom's subjects have areas of their own, so what one tells about another has no known value.  Here
+    responses are drawn that have one: as many shared pictures as in the study, the paper's number of
+    subjects, and a part of each voxel's variance that is a mixture of signals which all subjects have.
+
+    Parameters
+    ----------
+    tolerance : float
+        The few shared pictures, from which the regression must learn, cost about this much correlation.
+    """
+    n_shared = study.open_responses(settings, settings.subjects[0]).sizes["test_stimulus"]
+    responses, group = _common_signals(SUBJECTS, n_shared, settings.stats.seed)
+    v0 = results.linked(settings, responses, SUBJECTS[0], progress_bar=False).v0.values
+    found, low, high = np.transpose([_median_interval(v0[group == i]) for i in range(len(PLANTED_SHARES))])
+    labels, quantity = [f"{share:.0%} common" for share in PLANTED_SHARES], "cross-subject ceiling of r"
+    return recovery.recover_values(
+        "cross-subject-ceiling", quantity, labels, np.sqrt(PLANTED_SHARES), found, low, high, tolerance
+    ).assign(subject="all")
+
+
+def _median_interval(values):
+    """Median and its 95 % interval, voxels taken for independent."""
+    known = values[np.isfinite(values)]
+    error = 1.96 * 1.2533 * known.std(ddof=1) / np.sqrt(len(known))
+    return np.median(known), np.median(known) - error, np.median(known) + error
+
+
+def _common_signals(subjects, n_stimuli, seed, n_latent=6, n_voxels=60):
+    """Responses (n_stimuli, n_voxels * n_shares) by subject, and the index of each voxel's share."""
+    rng = np.random.default_rng(seed)
+    latent = rng.standard_normal((n_stimuli, n_latent))
+    group = np.repeat(np.arange(len(PLANTED_SHARES)), n_voxels)
+    share = np.take(PLANTED_SHARES, group)
+    responses = {}
+    for subject in subjects:
+        mixing = rng.standard_normal((n_latent, len(group)))
+        signal = latent @ (mixing / np.linalg.norm(mixing, axis=0))
+        noise = rng.standard_normal(signal.shape)
+        responses[subject] = np.sqrt(share) * signal + np.sqrt(1 - share) * noise
+    return responses, group
 
 
 def tuning_rows(settings: Settings, model: str, instruction: str) -> pd.DataFrame:

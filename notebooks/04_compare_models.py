@@ -18,7 +18,7 @@
 settings_file = "workflow/config/phantom.yml"
 
 # %%
-from brainalign_utils import config, figures, model_tests, study
+from brainalign_utils import config, figures, ledger, model_tests, study
 from brainalign_utils.tables import PAPER_GROUPS, ROI_BY_ID
 
 settings = config.load_settings(settings_file)
@@ -63,11 +63,28 @@ dropped.reindex(PAPER_GROUPS).rename(index=lambda i: ROI_BY_ID[i].title).map("{:
 )
 
 # %% [markdown]
+# ## The same under the other ceiling, under none, and as the authors take it
+#
+# The two ceilings answer different questions (see the page on noise ceilings), and the authors' notebook divides by neither. Its regions are
+# label 1 of each region file alone, so that V1v stands for all early areas; voxels of that label outside the mask count as 0; layers are
+# averaged. Early visual areas:
+
+# %%
+choices = ledger.choice_table(settings, settings.models)
+ledger.convention_table(choices, "prf-visual").style.format("{:.2f}", na_rep="undefined")
+
+# %% [markdown]
+# And places, for which the authors' label 1 is OPA:
+
+# %%
+ledger.convention_table(choices, "places").style.format("{:.2f}", na_rep="undefined")
+
+# %% [markdown]
 # ## Does the lead depend on the region?
 #
 # Two bar charts, one a region, do not show that a model's lead is larger in one of them: the difference of the differences needs a test of
 # its own. For each model against the reference, one test over all six groups: a small *q* says that its lead is not the same everywhere. The
-# test rests on resampled test pictures, which all models and regions share.
+# test rests on resampled test pictures, which all models and regions share. Single voxels are tested on [a page of their own](15_test_voxels).
 
 # %%
 samples = model_tests.model_samples(settings, settings.models)

@@ -18,29 +18,31 @@
 settings_file = "workflow/config/phantom.yml"
 
 # %%
-from brainalign_utils import config, figures, results
+from brainalign_utils import config, figures, maps, model_tests, results
 from brainalign_utils.tables import PAPER_GROUPS
 
 settings = config.load_settings(settings_file)
 models = [model for model in settings.partition.models if model in settings.models]
 instructions = [row.id for row in settings.instruction_rows()]
-cortex = results.load_cortex(settings)
+cortex, outlines = maps.load_cortex(settings), maps.all_outlines(settings)
+scores = {
+    m: {s: results.normalised_instruction_scores(settings, s, m) for s in settings.subjects} for m in models
+}
 
 # %% [markdown]
 # ## Maps
 #
 # For each voxel and instruction the layer is chosen by cross-validation on training pictures; the map shows the test score,
 # divided by the ceiling. The group map averages the normalised scores of all subjects on the common surface before
-# choosing the winner. Colours are ordered from low-level (cold) to high-level instructions.
+# choosing the winner; its outlines are where at least half of the subjects have the area. Colours are ordered from low-level (cold) to high-level instructions.
 
 # %% tags=["figure:figure_3"]
-maps = results.winner_maps(settings, models[0])
-outlines = results.all_outlines(settings)
-fig = figures.plot_best_instruction(maps, cortex, instructions, outlines=outlines, unit="normalised r")
-shares, agreement = results.winner_tables(settings, models)
+winners = maps.winner_maps(settings, scores[models[0]])
+fig = figures.plot_best_instruction(winners, cortex, instructions, outlines=outlines, unit="normalised r")
+shares, agreement = results.winner_tables(settings, scores)
 mean = shares[shares.roi.isin(PAPER_GROUPS)].groupby(["roi", "instruction"], sort=False).share.mean().reset_index()
 figures.save_figure(
-    fig, shares, "figure_3", settings,
+    fig, maps.winner_table(winners, instructions, cortex), "figure_3", settings,
     caption=f"Best instruction of each voxel ({models[0]}); opacity is the margin before the second best.",
     alt=figures.alt_winner_shares(mean, kind="Flat maps"),
     command="make figure NOTEBOOK=07_map_instructions",
@@ -60,8 +62,38 @@ figures.save_figure(
 )  # fmt: skip
 
 # %% [markdown]
+# ## Which differences between instructions are sure?
+#
+# A winner always exists. Whether it beats the others is a question for a test: each pair of instructions in a region, on the same
+# resampled test pictures for all subjects. Single voxels are tested on [a page of their own](15_test_voxels).
+
+# %% tags=["figure:instruction_tests"]
+tests = model_tests.instruction_pairs(settings, models[0], ["prf-visual", "higher"])
+fig = figures.plot_pair_tests(tests, alpha=settings.stats.alpha)
+figures.save_figure(
+    fig, tests, "instruction_tests", settings,
+    caption=f"Difference between every two instructions ({models[0]}), mean over subjects, in early and higher visual areas.",
+    alt=figures.alt_pair_tests(tests, alpha=settings.stats.alpha),
+    command="make figure NOTEBOOK=07_map_instructions",
+)  # fmt: skip
+
+# %% [markdown]
 # ## Do models agree?
 #
+# The group's map once more, for each of the multimodal models.
+
+# %% tags=["figure:winner_models"]
+groups = maps.group_maps(settings, scores)
+drawn = outlines[maps.group_title(settings)]
+fig = figures.plot_best_instruction(groups, cortex, instructions, outlines=drawn, unit="normalised r")
+figures.save_figure(
+    fig, maps.winner_table(groups, instructions, cortex), "winner_models", settings,
+    caption="Best instruction of each voxel in the mean over subjects, for each model; opacity is the margin.",
+    alt=figures.alt_winner_maps(groups, instructions),
+    command="make figure NOTEBOOK=07_map_instructions",
+)  # fmt: skip
+
+# %% [markdown]
 # If the maps say something about the brain and not about one model, different models should give similar ones. Agreement is the
 # share of voxels with the same winner, beside the share expected from how often each instruction wins at all.
 

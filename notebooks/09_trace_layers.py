@@ -19,7 +19,7 @@
 settings_file = "workflow/config/phantom.yml"
 
 # %%
-from brainalign_utils import config, figures, results, study
+from brainalign_utils import config, figures, maps, results, study
 from brainalign_utils.tables import PAPER_GROUPS
 
 settings = config.load_settings(settings_file)
@@ -43,20 +43,36 @@ figures.save_figure(
 # %% [markdown]
 # ## The best layer of each voxel
 #
-# Chosen on training folds, mean over instructions, for the component that gives the answer.
+# Chosen on training folds, mean over instructions. Vision tower, Q-Former and language model have maps of their own, because half the
+# depth of one is not half the depth of another.
 
 # %% tags=["figure:best_layers"]
-component = study.main_component(models[0])
-maps = {f"subject {s}": results.best_layer_map(settings, s, models[0], component) for s in settings.subjects}
-fig = figures.plot_maps(
-    maps, results.load_cortex(settings), f"best layer of {models[0]} ({component}), relative depth",
-    outlines=results.all_outlines(settings), vmin=0, vmax=1,
-)  # fmt: skip
-best = table[(table.model == models[0]) & (table.component == component) & (table.subject == "all")]
-peak = best.loc[best.groupby("roi", sort=False).value.idxmax(), ["roi", "depth", "value"]]
+cortex, outlines = maps.load_cortex(settings), maps.all_outlines(settings)
+depths = {model: maps.best_layer_maps(settings, model) for model in models}
+group = maps.group_title(settings)
+panels = {
+    figures.component_title(m, c): each[group] for m, parts in depths.items() for c, each in parts.items()
+}
+label = "relative depth of the best layer, mean over subjects"
+fig = figures.plot_maps(panels, cortex, label, outlines=outlines[group], vmin=0, vmax=1)
 figures.save_figure(
-    fig, peak, "best_layers", settings,
-    caption=f"Relative depth of the best layer of each voxel ({models[0]}, {component}).",
-    alt=figures.alt_maps(maps, "relative depth of the best layer"),
+    fig, maps.map_table(panels, cortex), "best_layers", settings,
+    caption="Relative depth of the best layer of each voxel, per model and component, mean over subjects.",
+    alt=figures.alt_maps(panels, label),
+    command="make figure NOTEBOOK=09_trace_layers",
+)  # fmt: skip
+
+# %% [markdown]
+# The same for each subject: do people agree about where in a model their areas lie? The component is the one that gives the answer.
+
+# %% tags=["figure:best_layers_subjects"]
+component = study.main_component(models[0])
+label = f"relative depth of the best layer of {models[0]} ({component})"
+panels = depths[models[0]][component]
+fig = figures.plot_maps(panels, cortex, label, outlines=outlines, vmin=0, vmax=1)
+figures.save_figure(
+    fig, maps.map_table(panels, cortex), "best_layers_subjects", settings,
+    caption=f"Relative depth of the best layer of each voxel ({models[0]}, {component}), per subject and for the group.",
+    alt=figures.alt_maps(panels, label),
     command="make figure NOTEBOOK=09_trace_layers",
 )  # fmt: skip

@@ -18,13 +18,13 @@
 settings_file = "workflow/config/phantom.yml"
 
 # %%
-from brainalign_utils import config, figures
+from brainalign_utils import config, figures, maps
 from brainalign_utils.partition.stored import early_higher_table, pair_table, unique_table
 
 settings = config.load_settings(settings_file)
 models = [model for model in settings.partition.models if model in settings.models]
 instructions = [row.id for row in settings.instruction_rows()]
-reference = "IC" if "IC" in instructions else instructions[-1]
+reference = settings.caption_id()
 partner = "IU2" if "IU2" in instructions else instructions[0]
 pairs = pair_table(settings, models, ["prf-visual", "higher", "nsdgeneral"])
 unit = "share of explainable variance"
@@ -48,6 +48,44 @@ figures.save_figure(
 )  # fmt: skip
 
 # %% [markdown]
+# ## Where on the cortex?
+#
+# What the two share, voxel by voxel, in each subject and in the mean over subjects.
+
+# %% tags=["figure:shared_maps"]
+cortex, outlines = maps.load_cortex(settings), maps.all_outlines(settings)
+parts = maps.partition_maps(settings, models, reference, partner)
+label = f"shared by {reference} and {partner}, {unit}"
+fig = figures.plot_maps(parts["shared"], cortex, label, outlines=outlines, vmin=0)
+figures.save_figure(
+    fig, maps.map_table(parts["shared"], cortex), "shared_maps", settings,
+    caption=f"Variance that {reference} and {partner} both explain, voxel by voxel; mean over models.",
+    alt=figures.alt_maps(parts["shared"], label),
+    command="make figure NOTEBOOK=10_show_partitions",
+)  # fmt: skip
+
+# %% [markdown]
+# And what they do not share, in the mean over subjects: each beyond the other, and the first beyond all others.
+
+# %% tags=["figure:unique_maps"]
+group = maps.group_title(settings)
+titles = {
+    "unique_a": f"{reference} beyond {partner}", "unique_b": f"{partner} beyond {reference}",
+    "unique_vs_all": f"{reference} beyond all others",
+}  # fmt: skip
+panels = {title: parts[name][group] for name, title in titles.items()}
+label = f"unique, {unit}"
+fig = figures.plot_maps(panels, cortex, label, outlines=outlines[group], cmap="RdBu_r", symmetric=True)
+figures.save_figure(
+    fig, maps.map_table(panels, cortex), "unique_maps", settings,
+    caption="Variance that one instruction explains beyond the other, and beyond all others; mean over models and subjects.",
+    alt=figures.alt_maps(panels, label),
+    command="make figure NOTEBOOK=10_show_partitions",
+)  # fmt: skip
+
+# %% [markdown]
+# Red is more with the instruction than without it; blue is less, which is noise of the estimate, and a measure of how far red can be trusted.
+#
 # ## All pairs
 
 # %% tags=["figure:pair_matrix"]

@@ -25,13 +25,13 @@ from brainalign_utils import config, figures, store, truth
 
 settings = config.load_settings(settings_file)
 model = next(m for m in ("instructblip", *settings.models) if m in settings.models)
-instructions = [row.id for row in settings.instruction_rows()]
-caption = "IC" if "IC" in instructions else instructions[-1]
 
 # %% [markdown]
 # ## The checks
 #
-# **Noise ceiling:** the planted median of each region is within the sampling error of its estimate. **Tuning:** across
+# **Noise ceiling:** the planted median of each region is within the sampling error of its estimate. **Cross-subject ceiling:** responses
+# are drawn, for four subjects and the study's number of shared pictures, of which a known part is common to all subjects; the
+# extrapolated ceiling is within .1 of it. **Tuning:** across
 # kinds of drawn content, the profile of an area's predictions follows the profile of its planted signal. **Best instruction:** voxels tuned to
 # something are won by an instruction that asks for it, more often than other voxels are. **Layer choice:** the layer chosen on training folds scores, on test
 # pictures, within .02 of the best one. **Shared variance:** responses are drawn from the model's own states so that two feature spaces share
@@ -40,7 +40,8 @@ caption = "IC" if "IC" in instructions else instructions[-1]
 # %%
 checks = [
     truth.ceiling_rows(settings),
-    truth.tuning_rows(settings, model, caption),
+    truth.cross_subject_rows(settings),
+    truth.tuning_rows(settings, model, settings.caption_id()),
     truth.winner_rows(settings, model),
     truth.layer_rows(settings, model),
     truth.shared_rows(settings, model),

@@ -241,7 +241,7 @@ def test_concepts_layers_and_tension():
 def test_tension_counts_analyses_whichever_side_the_vision_model_is_on():
     table = pd.DataFrame(
         {"estimate": [0.1, -0.2, 0.0], "n_subjects": 4, "verdict": ["left above", "right above", "undecided"]}
-    ).assign(left="vit-h", right="idefics")
+    ).assign(left="vit-h", right="idefics", roi="prf-visual")
     row = verdict("vision-against-mllm-early-tension", tension=table)
     assert row.verdict == REPRODUCED and "above in 1, below in 1, undecided in 1" in row.note
     assert (row.low, row.high) == (-0.2, 0.1)
@@ -250,8 +250,8 @@ def test_tension_counts_analyses_whichever_side_the_vision_model_is_on():
     turned = table[:1].assign(left="idefics", right="vit-h")
     row = verdict("vision-against-mllm-early-tension", tension=turned)
     assert "above in 0, below in 1" in row.note and row.computed == -0.1
-    other = table.assign(left="clip-text")
-    assert verdict("vision-against-mllm-early-tension", tension=other).verdict == NOT_TESTED
+    for other in (table.assign(left="clip-text"), table.assign(roi="places")):
+        assert verdict("vision-against-mllm-early-tension", tension=other).verdict == NOT_TESTED
 
 
 def test_phantom_numbers_cannot_be_read_as_a_reproduction():

@@ -102,3 +102,18 @@ def test_cluster_requests_of_the_settings_win_over_the_plan():
 def test_cluster_section_is_validated(section, message):
     with pytest.raises(SettingsError, match=message):
         load_settings(cluster=section)
+
+
+def test_convention_of_the_authors_sets_what_the_file_leaves_open():
+    ours, theirs = load_settings(), load_settings(convention="authors")
+    assert ours.session_zscore and ours.encoding.test_zscore == "train"
+    assert ours.features.image_size == "native"
+    assert not theirs.session_zscore and theirs.encoding.test_zscore == "test"
+    assert theirs.features.image_size == 227 and theirs.features.pooling == "authors-sampled"
+    mixed = load_settings(convention="authors", session_zscore=True, features={"pooling": "last"})
+    assert mixed.session_zscore and mixed.features.pooling == "last"
+    assert mixed.features.image_size == 227
+    again = load_settings(**theirs.model_dump(mode="json"))
+    assert again == theirs, "settings that were written down are read as they were"
+    with pytest.raises(SettingsError, match=r"convention: .*'default' or 'authors'"):
+        load_settings(convention="ours")

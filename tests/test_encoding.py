@@ -137,3 +137,13 @@ def test_constant_predictions_have_no_score():
     samples = intervals.region_samples(predictions, scores, target, ["all"], n_bootstraps=20)
     assert np.isfinite(samples.sel(instruction="a")).all()
     assert np.isnan(samples.sel(instruction="b")).all()
+
+
+def test_test_features_by_their_own_statistics():
+    rng = np.random.default_rng(1)
+    train, test = rng.normal(2, 3, (40, 4)), rng.normal(5, 1, (9, 4))
+    ours, theirs = encoding.standardise(train, test), encoding.standardise(train, test, "test")
+    np.testing.assert_array_equal(ours[0], theirs[0])
+    np.testing.assert_allclose(theirs[1].mean(0), 0, atol=1e-6)
+    np.testing.assert_allclose(theirs[1].std(0), 1, atol=1e-6)
+    np.testing.assert_allclose(ours[1], (test - train.mean(0)) / train.std(0), rtol=1e-5)

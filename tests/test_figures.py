@@ -60,6 +60,7 @@ def every_figure():
         "instructions": lambda: figures.plot_instructions(t.instructions_table()),
         "layers": lambda: figures.plot_layers(t.layers_table()),
         "pairs": lambda: figures.plot_pair_matrix(t.pairs_table()),
+        "pair_tests": lambda: figures.plot_pair_tests(t.pair_tests_table()),
         "venns": lambda: figures.plot_venns(t.venns_table()),
         "early_higher": lambda: figures.plot_early_higher(t.early_higher_table()),
         "ceilings": lambda: figures.plot_ceilings(t.ceilings_table()),
@@ -232,6 +233,29 @@ def test_maps_share_one_scale(square):
     assert limits == [(0, 2), (0, 2)]
     assert "best layer" in words(figure)
     assert figures.plot_maps({"none": np.full(5, np.nan)}, square, "nothing")
+
+
+def test_symmetric_maps_put_zero_in_the_middle(square):
+    values = {"a": np.array([-0.1, 0.4, np.nan, 0.2, 0.0])}
+    figure = figures.plot_maps(values, square, "unique", cmap="RdBu_r", symmetric=True)
+    norm = by_gid(figure.axes[0], "values")[0].norm
+    assert norm.vmin == -norm.vmax and norm.vmax == pytest.approx(0.4, abs=0.02)
+
+
+def test_pair_tests_are_antisymmetric_and_starred():
+    table = simulated.pair_tests_table()
+    figure = figures.plot_pair_tests(table, alpha=0.05)
+    values = figure.axes[0].images[0].get_array().filled(np.nan)
+    np.testing.assert_allclose(values, -values.T)
+    row = table[(table.roi == "prf-visual") & (table.q < 0.05)].iloc[0]
+    ids = style.in_level_order([*table.a, *table.b])
+    spot = ids.index(row.b), ids.index(row.a)
+    text = next(t for t in figure.axes[0].texts if t.get_position() == spot)
+    assert text.get_text() == f"{row.estimate:+.2f}*"
+    n_sure = (table[table.roi == "prf-visual"].q < 0.05).sum()
+    assert sum(t.get_text().endswith("*") for t in figure.axes[0].texts) == 2 * n_sure
+    said = figures.alt_pair_tests(table)
+    assert f"{n_sure} of 45 pairs differ at q < 0.05" in said
 
 
 def test_maps_focus_on_data(square):

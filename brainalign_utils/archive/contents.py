@@ -9,7 +9,7 @@ import nbformat
 import pandas as pd
 import xarray as xr
 
-from .. import results, store, study
+from .. import maps, store, study
 from ..alignment import AUTHORS_VOLUMES
 from ..config import Settings, project_root
 from ..pages import cost_table
@@ -17,7 +17,7 @@ from ..publish import pages, shown_copy
 from . import REBUILT
 from .manifest import ArchiveError
 
-TABLES = ("concepts", "recovery", "ledger")
+TABLES = ("concepts", "recovery", "ledger", "voxels_by_model", "voxels_by_instruction")
 RAW_DIMS = {"trial", "repeat", "feature"}
 REMOVED = "A picture stood here. Published scores hold no pictures of the dataset."
 
@@ -38,7 +38,7 @@ def collect(settings: Settings, folder: Path) -> dict[str, Path]:
     for subject in settings.subjects:
         path = folder / settings.paths.voxels(subject).relative_to(root)
         store.write_dataset(path, published_voxels(study.open_voxels(settings, subject)))
-    store.write_dataset(folder / "cortex.zarr", results.cortex_dataset(results.load_cortex(settings)))
+    store.write_dataset(folder / "cortex.zarr", maps.cortex_dataset(maps.load_cortex(settings)))
     figures = list(_write_copies(settings, folder))
     texts = {
         "settings.json": json.dumps(published_settings(settings), indent=1, sort_keys=True),
@@ -69,6 +69,8 @@ def _derived_datasets(settings: Settings) -> Iterable[Path]:
         yield paths.cross_subject(subject)
         for model in settings.models:
             yield from (kind(subject, model) for kind in (paths.scores, paths.samples, paths.nulls))
+            if paths.variants(subject, model).exists():
+                yield paths.variants(subject, model)
         for model in settings.partition.models:
             if model in settings.models:
                 yield paths.partition(subject, model)

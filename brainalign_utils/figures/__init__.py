@@ -12,15 +12,17 @@ from .alt import (
     alt_maps,
     alt_models,
     alt_pair_matrix,
+    alt_pair_tests,
     alt_recovery,
     alt_roi_locations,
     alt_scenes,
     alt_venns,
+    alt_winner_maps,
     alt_winner_shares,
 )
 from .ceilings import plot_ceiling_scatter, plot_ceilings
 from .concepts import plot_concepts, plot_instructions
-from .layers import plot_layers
+from .layers import component_title, plot_layers
 from .maps import (
     plot_best_instruction,
     plot_maps,
@@ -34,7 +36,7 @@ from .saving import SavedFigure, save_figure
 from .scenes import plot_scenes
 from .style import ALL, INSTRUCTION_COLOURS, book_style, instruction_colours, new_figure
 from .venn import draw_venn2, draw_venn3, plot_venns
-from .winners import plot_agreement, plot_winner_shares
+from .winners import plot_agreement, plot_pair_tests, plot_winner_shares
 
 __all__ = [
     "ALL",
@@ -51,12 +53,15 @@ __all__ = [
     "alt_maps",
     "alt_models",
     "alt_pair_matrix",
+    "alt_pair_tests",
     "alt_recovery",
     "alt_roi_locations",
     "alt_scenes",
     "alt_venns",
+    "alt_winner_maps",
     "alt_winner_shares",
     "book_style",
+    "component_title",
     "draw_venn2",
     "draw_venn3",
     "instruction_colours",
@@ -75,6 +80,7 @@ __all__ = [
     "plot_maps",
     "plot_models",
     "plot_pair_matrix",
+    "plot_pair_tests",
     "plot_recovery",
     "plot_roi_locations",
     "plot_scenes",

@@ -67,6 +67,16 @@ def alt_winner_shares(table, kind="Stacked bars") -> str:
     return f"{kind} of the best instruction of each voxel; most frequent: {'; '.join(said)}."
 
 
+def alt_winner_maps(maps, instructions) -> str:
+    """For :func:`plot_best_instruction` of several models: the two most frequent winners of each map."""
+    said = []
+    for title, (best, _) in maps.items():
+        counts = np.bincount(best[best >= 0], minlength=len(instructions)) / max((best >= 0).sum(), 1)
+        winners = [f"{instructions[i]} {counts[i]:.0%}" for i in np.argsort(-counts)[:2] if counts[i]]
+        said.append(f"{title}: {_listed(winners) if winners else 'no data'}")
+    return f"Flat maps of the best instruction; share of vertices won: {'; '.join(said)}."
+
+
 def alt_agreement(table) -> str:
     """For :func:`plot_agreement`."""
     require(table, "model_a", "model_b", "value", "chance", of="alt_agreement")
@@ -75,6 +85,17 @@ def alt_agreement(table) -> str:
         for row in table.itertuples()
     ]
     return f"Matrix of the share of voxels with the same best instruction: {_listed(pairs)}."
+
+
+def alt_pair_tests(table, alpha=0.05) -> str:
+    """For :func:`plot_pair_tests`."""
+    require(table, "a", "b", "roi", "estimate", "q", of="alt_pair_tests")
+    said = []
+    for roi, part in table.groupby("roi", sort=False):
+        named = part.set_index(part.a + " minus " + part.b).estimate
+        sure = f"{int((part.q < alpha).sum())} of {len(part)} pairs differ at q < {alpha:g}"
+        said.append(f"{roi_title(roi)}: {sure}; {_extremes(named)}")
+    return f"Matrices of differences between instructions. {'; '.join(said)}."
 
 
 def alt_maps(maps, label) -> str:

@@ -18,6 +18,11 @@ _LINES = (
 )
 
 
+def component_title(model: str, component: str) -> str:
+    """Name of one part of a model shown to readers: ``InstructBLIP, Q-Former``."""
+    return f"{model_title(model)}, {_TITLES.get(component, component)}"
+
+
 @styled
 def plot_layers(table, figure=None, rois=PAPER_GROUPS, unit="normalised alignment", components=COMPONENTS):
     """Alignment over relative depth, one panel a region; components stand side by side, never on one axis.

@@ -118,7 +118,7 @@ def plot_best_instruction(
     figure : Figure
     """
     cortex = focused(cortex, [best >= 0 for best, _ in maps.values()], focus)
-    figure, axes = _map_axes(figure, list(maps), cortex, n_columns, extra=1.5)
+    figure, axes = _map_axes(figure, list(maps), cortex, n_columns, 0.45 + 0.17 * -(-len(instructions) // 2))
     colours = instruction_colours(instructions)
     for ax, (title, (best, margin)) in zip(axes, maps.items(), strict=True):
         rgba = winner_rgba(best, margin, list(colours.values()), full_margin)
@@ -156,6 +156,7 @@ def plot_maps(
     vmax=None,
     n_columns=2,
     focus=True,
+    symmetric=False,
 ):
     """Flat maps of one measure with a common colour scale: best layer, ceiling, alignment, shared variance.
 
@@ -171,6 +172,8 @@ def plot_maps(
         None takes the smallest and largest value of all maps.
     focus : bool
         Show only the part of the cortex that has data.
+    symmetric : bool
+        Put 0 in the middle of the scale, which then reaches to the 99th percentile of the absolute values.
 
     Returns
     -------
@@ -181,6 +184,9 @@ def plot_maps(
     pooled = np.concatenate([np.asarray(m, float)[np.isfinite(m)] for m in maps.values()])
     low = (pooled.min() if len(pooled) else 0.0) if vmin is None else vmin
     high = (pooled.max() if len(pooled) else 1.0) if vmax is None else vmax
+    if symmetric and len(pooled):
+        high = float(np.percentile(np.abs(pooled), 99)) or 1.0
+        low = -high
     for ax, (title, values) in zip(axes, maps.items(), strict=True):
         options = {"cmap": cmap, "vmin": low, "vmax": high, "labels": ax is axes[0]}
         flatmap(ax, cortex, values, outlines=_outlines_of(outlines, title), **options)

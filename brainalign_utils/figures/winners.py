@@ -98,3 +98,42 @@ def plot_agreement(table, figure=None):
             ax.annotate(f"chance {chance:.2f}", (j, i), color=ink, fontsize=8, **spot)
     figure.colorbar(image, ax=ax, label="share of voxels with the same winner")
     return figure
+
+
+@styled
+def plot_pair_tests(table, figure=None, alpha=0.05, unit="row minus column, normalised alignment"):
+    """Every instruction against every other one, one matrix a region; a star marks what is sure.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row per pair and region; columns a, b, roi, estimate (a - b), q.
+    alpha : float
+        Pairs with q below it get a star.
+    unit : str
+
+    Returns
+    -------
+    figure : Figure
+    """
+    require(table, "a", "b", "roi", "estimate", "q", of="plot_pair_tests")
+    rois, ids = list(dict.fromkeys(table.roi)), in_level_order([*table.a, *table.b])
+    figure = figure or new_figure(height=0.8 + len(rois) * (0.6 + 0.3 * len(ids)))
+    axes = figure.subplots(len(rois), 1, squeeze=False)[:, 0]
+    reach = np.nanmax(np.abs(table.estimate)) if table.estimate.notna().any() else 1.0
+    for ax, roi in zip(axes, rois, strict=True):
+        values, q = (np.full((len(ids),) * 2, np.nan) for _ in range(2))
+        for row in table[table.roi == roi].itertuples():
+            a, b = ids.index(row.a), ids.index(row.b)
+            values[a, b], values[b, a], q[a, b], q[b, a] = row.estimate, -row.estimate, row.q, row.q
+        scale = {"cmap": "RdBu_r", "vmin": -reach, "vmax": reach}
+        image = marks.matrix(ax, values, ids, ids, fmt="{:+.2f}", fontsize=8, **scale)
+        ax.tick_params(axis="x", rotation=0)
+        for text in ax.texts:
+            column, line = text.get_position()
+            if q[line, column] < alpha:
+                text.set_text(text.get_text() + "*")
+        ax.set_title(roi_title(roi), loc="left")
+    figure.colorbar(image, ax=list(axes), label=unit, aspect=30)
+    figure.supxlabel(f"* q < {alpha:g}, bootstrap over test pictures, all pairs and regions", fontsize=8.5)
+    return figure

@@ -9,6 +9,7 @@ WRITERS = {
     "answers": "02_extract_features",
     **dict.fromkeys(("scores", "predictions", "samples", "nulls"), "03_fit_encoding"),
     "partition": "05_partition_variance",
+    "choices": "14_vary_choices",
     "ceilings": "06_estimate_ceilings",
     "concepts.csv": "08_group_concepts",
     "ledger.csv": "12_check_claims",
@@ -16,7 +17,7 @@ WRITERS = {
 }
 """Notebook by folder or file of a study."""
 
-ONCE_A_STUDY = ("06", "08", "12", "13")
+ONCE_A_STUDY = ("06", "08", "12", "13", "14")
 
 
 class StoreError(RuntimeError):

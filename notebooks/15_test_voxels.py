@@ -1,0 +1,64 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Voxel by voxel
+#
+# Stars on region means say nothing about single voxels. Here every voxel is tested within its subject, on test pictures, with the false discovery
+# rate controlled over the voxels.
+
+# %% tags=["parameters"]
+settings_file = "workflow/config/phantom.yml"
+
+# %%
+from brainalign_utils import config, store, voxel_tests
+from brainalign_utils.tables import PAPER_GROUPS, ROI_BY_ID
+
+settings = config.load_settings(settings_file)
+reference = "vit-h" if "vit-h" in settings.models else settings.models[0]
+print(f"{settings.stats.n_permutations} permutations, q < {settings.stats.alpha:g}")
+
+# %% [markdown]
+# ## Which voxels are predicted at all?
+#
+# Predictions are paired with the responses to shuffled pictures. The table holds the share of voxels that are predicted better than that, mean over
+# subjects, for the captioning instruction where a model takes one.
+
+# %%
+shares, regions = voxel_tests.model_table(settings, settings.models, reference, PAPER_GROUPS)
+model_file = store.write_table(settings.paths.table("voxels_by_model"), shares)
+predicted = shares.groupby(["model", "roi"], sort=False).predicted.mean().unstack("roi")[list(PAPER_GROUPS)]
+predicted.rename(columns=lambda i: ROI_BY_ID[i].title).map("{:.0%}".format)
+
+# %% [markdown]
+# ## Model against model
+#
+# Which voxels does a model predict *better / worse* than the reference? The two predictions of randomly chosen pictures are swapped. A star:
+# the mean of the region differs as well, all subjects together, under the same swaps.
+
+# %%
+print(f"reference: {reference}")
+voxel_tests.compared(shares, regions, "model", settings.stats.alpha)
+
+# %% [markdown]
+# A model with random weights can be worse than the reference in most voxels and still predict many of them better than chance. A region
+# without a star may hold many voxels that differ, in both directions.
+#
+# ## Instruction against instruction
+#
+# The same for each instruction against captioning, in one of the multimodal models.
+
+# %%
+multimodal = [m for m in settings.partition.models if m in settings.models]
+groups = ["prf-visual", "bodies", "faces", "places", "words"]
+shares, regions = voxel_tests.instruction_table(settings, multimodal[0], groups)
+instruction_file = store.write_table(settings.paths.table("voxels_by_instruction"), shares)
+print(f"model: {multimodal[0]}; reference: {settings.caption_id()}")
+voxel_tests.compared(shares, regions, "instruction", settings.stats.alpha)
