@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from . import alignment, concepts, cross_subject, encoding, scoring, similarity, study
+from . import alignment, concepts, cross_subject, encoding, scoring, similarity, store, study
 from .config import Settings
 
 

@@ -44,9 +44,8 @@ rows = []
 for subject in settings.subjects:
     known = study.open_voxels(settings, subject)
     other = store.open_dataset(settings.paths.cross_subject(subject))
-    voxels = pd.DataFrame(
-        {"subject": subject, "ncsnr": np.sqrt(known.noise_ceiling.values), "cross_subject": other.ceiling.values}
-    )
+    values = {"subject": subject, "ncsnr": np.sqrt(known.noise_ceiling.values), "cross_subject": other.ceiling.values}
+    voxels = pd.DataFrame(values | ({"extrapolated": other.v0.values} if "v0" in other else {}))
     rows += [voxels[known.roi_mask.sel(roi=roi).values].assign(roi=roi) for roi in PAPER_GROUPS]
 table = pd.concat(rows, ignore_index=True)
 
@@ -54,7 +53,7 @@ table = pd.concat(rows, ignore_index=True)
 fig = figures.plot_ceilings(table, threshold=settings.stats.min_ceiling)
 figures.save_figure(
     fig, table, "noise_ceilings", settings,
-    caption="Two ceilings of Pearson's r over voxels, per region: from repeats (ncsnr) and from other subjects.",
+    caption="Ceilings of Pearson's r over voxels, per region: from repeats (ncsnr), and from other subjects, plain and extrapolated.",
     alt=figures.alt_ceilings(table, threshold=settings.stats.min_ceiling),
     command="make figure NOTEBOOK=06_estimate_ceilings",
 )  # fmt: skip
@@ -63,6 +62,15 @@ figures.save_figure(
 # The ceiling from repeats is an upper limit for any model: it counts everything that repeats in this brain. The one from other
 # brains counts only what is shared between people and linearly readable from so few of them; it
 # is lower wherever brains differ or the shared pictures are too few to fit the regression. Dividing by it therefore gives larger numbers, and they may exceed 1.
+#
+# The medians, and the share of voxels for which three points did not determine the extrapolation (they rise in a straight line; often a voxel
+# without signal). Those have no extrapolated ceiling:
+
+# %%
+names = [name for name in ("ncsnr", "cross_subject", "extrapolated") if name in table]
+medians = table.groupby("roi")[names].median().reindex(PAPER_GROUPS)
+medians["not extrapolated"] = table[names[-1]].isna().groupby(table.roi).mean().map("{:.0%}".format)
+medians.round(2)
 
 # %% tags=["figure:ceiling_scatter"]
 fig = figures.plot_ceiling_scatter(table[table.roi == "nsdgeneral"])
@@ -76,7 +84,8 @@ figures.save_figure(
 # %% [markdown]
 # ## How much does the threshold drop?
 #
-# Alignment is averaged over voxels whose ceiling reaches the threshold of the settings.
+# Alignment is averaged over voxels whose ceiling reaches the threshold of the settings: a share of variance for the ceiling from
+# repeats, a correlation for the other.
 
 # %%
 threshold = settings.stats.min_ceiling

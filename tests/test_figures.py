@@ -428,12 +428,16 @@ def test_ceiling_histograms_count_voxels():
     part = table[table.roi == "places"]
     assert drawn(ax, "median ncsnr")[0] == pytest.approx(part.ncsnr.median())
     assert drawn(ax, "median cross_subject")[0] == pytest.approx(part.cross_subject.median())
-    assert drawn(ax, "threshold")[0] == 0.1
+    assert drawn(ax, "threshold")[::2] == pytest.approx([np.sqrt(0.1), 0.1]), "of variance; of r"
     outline = by_gid(ax, "ncsnr")[0].get_xy()
     values = table[["ncsnr", "cross_subject"]].to_numpy()
     edges = np.linspace(np.nanmin(values), np.nanmax(values), 31)
     expected = np.histogram(part.ncsnr, edges)[0] / len(part)
     np.testing.assert_allclose(outline[1:-1:2, 1], expected)
+    more = table.assign(extrapolated=1.05 * table.cross_subject)
+    ax = figures.plot_ceilings(more).axes[4]
+    median = 1.05 * part.cross_subject.median()
+    assert drawn(ax, "median extrapolated")[0] == pytest.approx(median)
 
 
 def test_ceiling_scatter_leaves_undefined_voxels_out():

@@ -4,25 +4,26 @@ import numpy as np
 
 from ..tables import PAPER_GROUPS
 from . import marks
-from .style import GRID, INK, MUTED, WARNING, new_figure, require, roi_title, styled
+from .style import GRID, INK, MUTED, new_figure, require, roi_title, styled
 
 _CEILINGS = {
     "ncsnr": ("from repeats (ncsnr)", "#1f4fd1", "-"),
     "cross_subject": ("cross-subject", "#b93c0a", "--"),
+    "extrapolated": ("cross-subject, extrapolated", "#0b7a67", (0, (1, 1))),
 }
 
 
 @styled
 def plot_ceilings(table, figure=None, rois=PAPER_GROUPS, threshold=0.05, n_bins=30):
-    """Histograms of both ceilings, one panel a region; voxels left of the threshold are dropped.
+    """Histograms of the ceilings, one panel a region; voxels left of the threshold are dropped.
 
     Parameters
     ----------
     table : DataFrame
         One row per voxel, subject and region; columns roi, subject, ncsnr, cross_subject: ceilings of
-        Pearson's r, NaN where undefined.
+        Pearson's r, NaN where undefined; extrapolated optional.
     threshold : float
-        Smallest ceiling by which scores are divided.
+        Smallest ceiling by which scores are divided: of variance (from repeats), of r (cross-subject).
     n_bins : int
         Between the smallest and the largest ceiling of the table.
 
@@ -34,16 +35,17 @@ def plot_ceilings(table, figure=None, rois=PAPER_GROUPS, threshold=0.05, n_bins=
     n_columns = min(2, len(rois))
     figure = figure or new_figure(height=1.2 + 1.5 * -(-len(rois) // n_columns))
     axes = marks.panels(figure, len(rois), n_columns, sharex=True)
-    every = table[list(_CEILINGS)].to_numpy(float)
+    shown = {name: style for name, style in _CEILINGS.items() if name in table}
+    every = table[list(shown)].to_numpy(float)
     edges = (
         np.linspace(*np.nanpercentile(every, [0, 100]), n_bins + 1) if np.isfinite(every).any() else [0, 1]
     )
     for ax, roi in zip(axes, rois, strict=True):
         part = table[table.roi == roi]
         ax.set_title(roi_title(roi), loc="left")
-        if not np.isfinite(part[list(_CEILINGS)].to_numpy(float)).any():
+        if not np.isfinite(part[list(shown)].to_numpy(float)).any():
             ax.text(0.5, 0.5, "no voxels in this region", transform=ax.transAxes, ha="center", color=MUTED)
-        for name, (_, colour, line) in _CEILINGS.items():
+        for name, (_, colour, line) in shown.items():
             values = part[name].dropna()
             if len(values):
                 weights = np.full(len(values), 1 / len(values))
@@ -51,17 +53,18 @@ def plot_ceilings(table, figure=None, rois=PAPER_GROUPS, threshold=0.05, n_bins=
                     values, edges, weights=weights, histtype="step", color=colour, ls=line, lw=1.6, gid=name
                 )
                 ax.axvline(values.median(), color=colour, ls=line, lw=0.9, gid=f"median {name}")
-        ax.axvline(threshold, color=WARNING, lw=1.2, ls=":", gid="threshold")
+        for name, least in (("ncsnr", np.sqrt(threshold)), ("cross_subject", threshold)):
+            ax.axvline(least, ymax=0.5, color=_CEILINGS[name][1], lw=2.6, alpha=0.5, gid="threshold")
         ax.set_yticks([])
         ax.spines["left"].set_visible(False)
         ax.set_ylabel("share of voxels")
     for ax in axes[-n_columns:]:
         ax.set_xlabel("ceiling of r")
         ax.tick_params(labelbottom=True)
-    entries = [marks.handle(title, colour, line=line) for title, colour, line in _CEILINGS.values()]
+    entries = [marks.handle(title, colour, line=line) for title, colour, line in shown.values()]
     entries += [
         marks.handle("thin: median", MUTED, line="-", lw=0.9),
-        marks.handle(f"threshold {threshold:g}", WARNING, line=":"),
+        marks.handle("half-high: threshold of each", MUTED, line="-", lw=2.6, alpha=0.5),
     ]
     marks.legend_below(figure, entries)
     return figure
