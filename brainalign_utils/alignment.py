@@ -67,25 +67,6 @@ def best_layers(scores: xr.Dataset) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def layer_map(scores: xr.Dataset) -> xr.Dataset:
-    """Best layer of each voxel by ``cv_score``.
-
-    Returns
-    -------
-    maps : Dataset of dims (group, voxel)
-        ``depth`` (0 to 1) and ``layer`` (float), NaN where a voxel has no score; coordinates component
-        and instruction on ``group``.
-    """
-    cv, groups, layers, depths = scores.cv_score.values, [], [], []
-    for key, spaces in space_table(scores).groupby(SPACE, sort=False):
-        index, known = _argmax(cv[spaces.index])
-        groups.append(key)
-        layers.append(np.where(known, spaces.layer.to_numpy()[index], np.nan))
-        depths.append(np.where(known, spaces.depth.to_numpy()[index], np.nan))
-    data = {"layer": (("group", "voxel"), np.stack(layers)), "depth": (("group", "voxel"), np.stack(depths))}
-    return xr.Dataset(data, coords={name: ("group", [g[i] for g in groups]) for i, name in enumerate(SPACE)})
-
-
 def choose_layer(r, cv_score, depth, mask, choice: str = "best"):
     """Scores of one component and instruction under a layer choice.
 
@@ -236,13 +217,6 @@ def authors_table(
             row = roi_means(values, np.ones((1, values.size), bool), [f"{volume}==1"], **tags)
             tables.append(row.assign(n_outside=outside))
     return _ordered(pd.concat(tables, ignore_index=True))
-
-
-def over_instructions(table: pd.DataFrame) -> pd.DataFrame:
-    """Average an alignment table over instructions (figure 2): ``mean`` averaged, one row a region."""
-    spent = {"instruction", "layer", "depth", "mean", "sem", "n_dropped", "share_dropped"}
-    keys = [c for c in table.columns if c not in spent]
-    return table.groupby(keys, sort=False, dropna=False, as_index=False)["mean"].mean()
 
 
 def _metric(ceiling) -> str:

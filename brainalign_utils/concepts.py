@@ -85,10 +85,17 @@ class ConceptError(ValueError):
     """Annotations or groups that do not fit the images; the message shows both values and the remedy."""
 
 
-def definitions() -> pd.DataFrame:
-    """The concepts as a table for readers: title, kind, definition; index concept."""
-    table = pd.DataFrame([vars(row) for row in CONCEPTS])
-    return table.rename(columns={"id": "concept"}).set_index("concept")
+def by_kind(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean alignment by kind of concept (rows) and of instruction (columns, :data:`INSTRUCTION_KINDS`).
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns kind, instruction, mean.
+    """
+    kinds = {i: kind for kind, ids in INSTRUCTION_KINDS.items() for i in ids}
+    named = table.assign(asks=table.instruction.map(kinds).fillna("other"))
+    return named.groupby(["kind", "asks"], sort=False)["mean"].mean().unstack("asks")
 
 
 def concept_groups(

@@ -19,6 +19,10 @@ CONVENTIONS = {
 """Columns of :func:`convention_table`, and the rows of the choices that each of them shows."""
 
 
+SIDES = {multiverse.LEFT: "multimodal above", multiverse.RIGHT: "vision-only above"}
+"""Verdicts of :func:`tension` in words."""
+
+
 def authors_regions(voxels) -> tuple[dict, dict]:
     """Labels inside nsdgeneral, and the number of voxels with label 1 outside it, per ROI volume."""
     volumes = [v for v in alignment.AUTHORS_VOLUMES if f"label_{v}" in voxels.coords]
@@ -133,5 +137,6 @@ def tension(
 def drawn(contrasts: pd.DataFrame, roi: str) -> pd.DataFrame:
     """One region's contrasts as :func:`figures.plot_choices` takes them."""
     part = contrasts[contrasts.roi == roi].rename(columns={"estimate": "value"})
+    part = part.assign(verdict=part.verdict.replace(SIDES))
     factors = [f for f in multiverse.FACTORS if f in part]
     return part[["value", "low", "high", "verdict", *factors]].astype(dict.fromkeys(factors, str))

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from . import encoding, paired, results, scoring, stats, study
+from . import encoding, paired, results, scoring, similarity, stats, study
 from .config import Settings
 from .tables import NO_INSTRUCTION, ROI_BY_ID
 
@@ -68,6 +68,28 @@ def instruction_table(settings: Settings, model: str, rois) -> tuple[pd.DataFram
             known = np.isfinite(test.difference.values)
             shares.append(_shares(_sides(test, settings.stats.alpha), masks, rois, known, tags))
     return pd.concat(shares, ignore_index=True), _combined(nulls, "instruction", rois)
+
+
+def stability_table(settings: Settings, model: str, rois) -> pd.DataFrame:
+    """How often the best instruction of a voxel wins again when test images are drawn anew.
+
+    Returns
+    -------
+    table : DataFrame
+        subject, roi, again (mean over voxels of the share of samples that the most frequent winner wins),
+        sure (share of voxels where that is .95 or more), chance (one over the number of instructions).
+    """
+    tables = []
+    for subject in settings.subjects:
+        y, _, masks = _subject(settings, subject, rois)
+        predictions = list(results.best_predictions(settings, subject, model, "nsdgeneral").values())
+        wins = similarity.winner_stability(y, predictions, seed=settings.stats.seed).max(0)
+        inside = [wins[mask & np.isfinite(wins)] for mask in masks]
+        table = pd.DataFrame({"subject": subject, "roi": list(rois)})
+        table["again"] = [np.mean(w) if w.size else np.nan for w in inside]
+        table["sure"] = [np.mean(w >= 0.95) if w.size else np.nan for w in inside]
+        tables.append(table.assign(chance=1 / len(predictions)))
+    return pd.concat(tables, ignore_index=True)
 
 
 def _others(settings: Settings, predictions) -> Iterator[tuple[str, np.ndarray]]:

@@ -84,7 +84,7 @@ ledger.convention_table(choices, "places").style.format("{:.2f}", na_rep="undefi
 #
 # Two bar charts, one a region, do not show that a model's lead is larger in one of them: the difference of the differences needs a test of
 # its own. For each model against the reference, one test over all six groups: a small *q* says that its lead is not the same everywhere. The
-# test rests on resampled test pictures, which all models and regions share. Single voxels are tested on [a page of their own](15_test_voxels).
+# test rests on resampled test pictures, which all models and regions share. Single voxels are tested on [a page of their own](16_test_voxels).
 
 # %%
 samples = model_tests.model_samples(settings, settings.models)

@@ -66,3 +66,10 @@ figures.save_figure(
 # %% [markdown]
 # Compare along a row, not down a column: groups differ in how much their pictures vary, and a group of similar pictures gives low
 # correlations to every model. Small groups are noisy; groups with too few pictures are left out.
+
+# %% [markdown]
+# Count-related instructions ask for a number (IU3), recognition-related ones to name what is there (VQ1, VQ2, IU2, SR, CR); the others ask for colour, layout,
+# interaction or free description. This division is ours: the paper gives none.
+
+# %%
+concepts.by_kind(trained).round(3)

@@ -39,7 +39,7 @@ settings = config.load_settings(settings_file)
 
 # %%
 contrasts = {
-    "instruction tuning: with, without": ["instructblip", "blip2"],
+    "instruction tuning: with, without": ["instructblip", "instructblip-flan-t5", "blip2"],
     "input: both, image only, instruction only, caption only": [
         "instructblip", "instructblip-image-only", "instructblip-instruction-only", "language-only"],
     "training: trained, random weights": [

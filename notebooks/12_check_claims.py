@@ -76,7 +76,8 @@ figures.save_figure(
 # How many combinations put which side above, where the interval across subjects leaves no doubt:
 
 # %%
-contrasts.groupby("roi", sort=False).verdict.value_counts().unstack(fill_value=0)
+named = contrasts.assign(verdict=contrasts.verdict.replace(ledger.SIDES))
+named.groupby("roi", sort=False).verdict.value_counts().unstack(fill_value=0)
 
 # %% [markdown]
 # Which choice changes the answer? For each: the share of pairs of analyses, different in that choice alone, whose sign or verdict differs.

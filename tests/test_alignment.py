@@ -82,15 +82,6 @@ def test_layer_table_has_every_layer(scores):
     assert row.set_index("roi").loc["faces", "mean"] == pytest.approx(scores.r.values[10, 9:14].mean())
 
 
-def test_layer_map(scores):
-    scores.cv_score[:, 4] = np.nan
-    maps = alignment.layer_map(scores)
-    assert list(maps.component.values) == ["vision", "language", "language"]
-    expected = scores.cv_score.values[3:8, 11].argmax()
-    assert maps.layer.values[1, 11] == expected and maps.depth.values[1, 11] == expected / 4
-    assert np.isnan(maps.depth.values[:, 4]).all()
-
-
 def test_authors_convention_counts_voxels_outside_the_mask_as_zero(scores):
     label = np.zeros(N_VOXELS, int)
     label[:6], label[6:9] = 1, 2
@@ -101,15 +92,6 @@ def test_authors_convention_counts_voxels_outside_the_mask_as_zero(scores):
     assert (table.convention == "authors").all() and set(table.metric) == {"pearson_r"}
     with pytest.raises(alignment.AlignmentError, match="lacks floc-places"):
         alignment.authors_table(scores, {"floc-places": label}, {})
-
-
-def test_over_instructions_averages_instructions_only(scores):
-    table = alignment.alignment_table(scores, subject=1, model="x")
-    mean = alignment.over_instructions(table)
-    assert len(mean) == 2 * 4
-    both = table[(table.component == "language") & (table.roi == "faces")]["mean"]
-    got = mean[(mean.component == "language") & (mean.roi == "faces")]["mean"].item()
-    assert got == pytest.approx(both.mean())
 
 
 def test_unknown_layer_choice(scores):

@@ -1,5 +1,6 @@
 import csv
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -73,6 +74,12 @@ def test_claims_speak_of_things_that_exist():
         assert scope.get("concept", "count") in CONCEPT_BY_ID
         assert claim.kind in RULES and claim.why and claim.figure and claim.recovery
         assert claim.reported is None or claim.tolerance > 0, claim.id
+
+
+def test_every_check_that_claims_name_is_made_on_the_phantom():
+    made = (Path(claims.__file__).parent / "truth.py").read_text()
+    for check in {check for claim in CLAIMS for check in claim.recovery}:
+        assert f'"{check}"' in made
 
 
 def test_derived_numbers_follow_from_the_reported_rows():

@@ -116,3 +116,17 @@ def test_bad_input(objects):
     y, p, groups = planted()
     with pytest.raises(concepts.ConceptError, match="7 images and y_true 180"):
         concepts.concept_alignment(y, p, groups[:7], scoring.roi_weights(np.ones((1, 14))), ["all"])
+
+
+def test_means_by_kind_of_concept_and_instruction():
+    table = pd.DataFrame(
+        {
+            "kind": ["count", "count", "count", "scene"],
+            "instruction": ["IU3", "VQ1", "CR", "IC"],
+            "mean": [0.5, 0.1, 0.3, 0.7],
+        }
+    )
+    means = concepts.by_kind(table)
+    assert means.loc["count", "count-related"] == 0.5
+    assert means.loc["count", "recognition-related"] == pytest.approx(0.2)
+    assert means.loc["scene", "other"] == 0.7 and np.isnan(means.loc["scene", "count-related"])

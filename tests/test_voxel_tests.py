@@ -88,3 +88,10 @@ def test_a_voxel_without_data_does_not_count(settings):
     assert (best.predicted == 1).all()
     whole = shares[(shares.model == "vit-h") & (shares.roi == "faces")].predicted
     assert ((whole * 19) % 1 < 1e-9).all()
+
+
+def test_a_clear_winner_wins_again(settings):
+    table = voxel_tests.stability_table(settings, "instructblip", ROIS).groupby("roi").mean()
+    assert table.again["places"] > 0.95 and table.sure["places"] > 0.7
+    assert 0.5 < table.again["faces"] < 0.95 and table.sure["faces"] < 0.5
+    assert (table.chance == 0.5).all()

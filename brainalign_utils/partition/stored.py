@@ -5,6 +5,7 @@ import pandas as pd
 
 from .. import store
 from ..config import Settings
+from ..stats import subject_interval
 
 PARTS = ("unique_a", "unique_b", "shared")
 
@@ -68,7 +69,8 @@ def early_higher_table(
     Returns
     -------
     table : DataFrame
-        panel (the other instruction), roi, subject (number, or "all"), value.
+        panel (the other instruction), roi, subject (number, or "all"), value; low and high (95 %, t across
+        subjects) for "all".
     """
     own = pairs[(pairs.instruction_a == reference) | (pairs.instruction_b == reference)]
     other = np.where(own.instruction_a == reference, own.instruction_b, own.instruction_a)
@@ -77,5 +79,8 @@ def early_higher_table(
     each = (
         own.groupby(["panel", "roi", "subject"], sort=False).shared_fraction.mean().reset_index(name="value")
     )
-    everyone = each.groupby(["panel", "roi"], sort=False).value.mean().reset_index().assign(subject="all")
+    groups = each.groupby(["panel", "roi"], sort=False).value
+    bounds = [subject_interval(values) for _, values in groups]
+    everyone = groups.mean().reset_index().assign(subject="all")
+    everyone[["low", "high"]] = np.reshape(bounds, (-1, 2))
     return pd.concat([each, everyone], ignore_index=True)

@@ -62,3 +62,14 @@ shares, regions = voxel_tests.instruction_table(settings, multimodal[0], groups)
 instruction_file = store.write_table(settings.paths.table("voxels_by_instruction"), shares)
 print(f"model: {multimodal[0]}; reference: {settings.caption_id()}")
 voxel_tests.compared(shares, regions, "instruction", settings.stats.alpha)
+
+# %% [markdown]
+# ## Would the same instruction win again?
+#
+# The best instruction of a voxel, in resampled test pictures: how often the most frequent winner wins, and in what share of voxels it wins in
+# at least 95 % of the samples. Everything else on a map of winners is a near tie.
+
+# %%
+again = voxel_tests.stability_table(settings, multimodal[0], groups)
+means = again.groupby("roi", sort=False)[["again", "sure", "chance"]].mean().map("{:.0%}".format)
+means.rename(index=lambda i: ROI_BY_ID[i].title, columns={"again": "wins again", "sure": "in 95 % or more"})
