@@ -23,6 +23,10 @@ SIDES = {multiverse.LEFT: "multimodal above", multiverse.RIGHT: "vision-only abo
 """Verdicts of :func:`tension` in words."""
 
 
+NAMES = {"layer_choice": "layer", "ceiling_name": "ceiling", "session_zscore": "session z-score"}
+"""Choices as figures and tables name them."""
+
+
 def authors_regions(voxels) -> tuple[dict, dict]:
     """Labels inside nsdgeneral, and the number of voxels with label 1 outside it, per ROI volume."""
     volumes = [v for v in alignment.AUTHORS_VOLUMES if f"label_{v}" in voxels.coords]
@@ -58,7 +62,7 @@ def claim_alignment(settings: Settings) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def multiverse_table(settings: Settings, models) -> pd.DataFrame:
+def multiverse_table(settings: Settings, models, rois) -> pd.DataFrame:
     """Alignment of models under each layer choice, pooling, ceiling, session z-score and convention.
 
     From the fits of :mod:`variants`: one instruction, the component that gives the answer.  The authors'
@@ -70,6 +74,7 @@ def multiverse_table(settings: Settings, models) -> pd.DataFrame:
         ceilings, authors = _of_subject(settings, subject)
         for model in models:
             for pooling, analysis, scores in study.open_variants(settings, subject, model):
+                scores = scores.sel(roi=list(rois))
                 tags = {"subject": subject, "model": model, "pooling": pooling}
                 if analysis == "authors":
                     table = alignment.authors_table(scores, *authors, **tags)
@@ -125,7 +130,7 @@ def tension(
     flips : DataFrame of :func:`multiverse.flips`, with ``roi`` in front
     """
     left, right = ([m for m in side if m in settings.models] for side in (left, right))
-    table = multiverse_table(settings, [*left, *right])
+    table = multiverse_table(settings, [*left, *right], rois)
     contrasts = pd.concat(
         [multiverse.contrast_table(table, left, right, roi) for roi in rois], ignore_index=True
     )
@@ -139,4 +144,5 @@ def drawn(contrasts: pd.DataFrame, roi: str) -> pd.DataFrame:
     part = contrasts[contrasts.roi == roi].rename(columns={"estimate": "value"})
     part = part.assign(verdict=part.verdict.replace(SIDES))
     factors = [f for f in multiverse.FACTORS if f in part]
-    return part[["value", "low", "high", "verdict", *factors]].astype(dict.fromkeys(factors, str))
+    part = part[["value", "low", "high", "verdict", *factors]].astype(dict.fromkeys(factors, str))
+    return part.rename(columns=NAMES)

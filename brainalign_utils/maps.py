@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import xarray as xr
+from filelock import FileLock
 
 from . import scoring, similarity, store, study
 from .config import Settings
@@ -28,16 +29,22 @@ def load_cortex(settings: Settings) -> Cortex:
     Drawn once, by pycortex, or by nilearn where pycortex is not installed, and kept.
     """
     file = settings.paths.root / "cortex.zarr"
+    if settings.scores_only:
+        return _cortex(store.open_dataset(file))
     engine = "pycortex" if find_spec("cortex") else "nilearn"
     made_by = f"{engine}, {file_hash(Path(__file__).with_name('surface.py'))}"
-    kept = store.open_dataset(file) if file.exists() else None
-    if kept is None or (not settings.scores_only and kept.attrs["made_by"] != made_by):
+    with FileLock(file.with_suffix(".lock")):  # notebooks that run side by side wait for the first
+        if file.exists() and (kept := store.open_dataset(file)).attrs["made_by"] == made_by:
+            return _cortex(kept)
         _log.info("flat map drawn by %s", engine)
-        kept = cortex_dataset(_draw_cortex(settings, engine)).assign_attrs(made_by=made_by)
-        store.write_dataset(file, kept)
-    return Cortex(
-        kept.attrs["name"], kept.vertex_of_pixel.values, kept.curvature.values, int(kept.attrs["n_left"])
-    )
+        cortex = _draw_cortex(settings, engine)
+        store.write_dataset(file, cortex_dataset(cortex).assign_attrs(made_by=made_by))
+    return cortex
+
+
+def _cortex(kept: xr.Dataset) -> Cortex:
+    grid, curvature = kept.vertex_of_pixel.values, kept.curvature.values
+    return Cortex(kept.attrs["name"], grid, curvature, int(kept.attrs["n_left"]))
 
 
 def _draw_cortex(settings: Settings, engine: str) -> Cortex:

@@ -19,6 +19,7 @@ settings_file = "workflow/config/phantom.yml"
 
 # %%
 from brainalign_utils import config, figures, ledger, model_tests, study
+from brainalign_utils.model_table import MODEL_BY_ID
 from brainalign_utils.tables import PAPER_GROUPS, ROI_BY_ID
 
 settings = config.load_settings(settings_file)
@@ -37,22 +38,22 @@ everyone.pivot(index="model", columns="roi", values="value")[list(PAPER_GROUPS)]
 
 # %% tags=["figure:figure_2"]
 legend = {
-    "+": f"above {reference}, q < {settings.stats.alpha:g} (bootstrap over test pictures)",
-    "-": f"below {reference}, q < {settings.stats.alpha:g}",
+    "+": f"above {MODEL_BY_ID[reference].title}, q < {settings.stats.alpha:g}",
+    "-": f"below {MODEL_BY_ID[reference].title}, q < {settings.stats.alpha:g}",
 }
 fig = figures.plot_models(table[table.roi.isin(PAPER_GROUPS)], rois=PAPER_GROUPS, marks_legend=legend)
 figures.save_figure(
     fig, table, "figure_2", settings,
-    caption="Ceiling-normalised alignment of each model with six groups of regions. Digits: single subjects; "
-    "marker and bar: mean and 95 % interval over resampled test pictures; grey: range under shuffled rows.",
+    caption="Ceiling-normalised alignment of each model with six groups of regions. Small points: single subjects; "
+    "marker and bar: mean and 95 % interval over resampled test pictures, which also give q; grey: range under shuffled rows.",
     alt=figures.alt_models(table),
     command="make figure NOTEBOOK=04_compare_models",
 )  # fmt: skip
 
 # %% [markdown]
 # Read each panel from left to right: a point at 1 would predict all that can be predicted in that region, given its noise;
-# the grey band is what a regression on shuffled pictures reaches. The digits are the single subjects. With four of them, agreement
-# between digits says more than any test across subjects could.
+# the grey band is what a regression on shuffled pictures reaches. The small points are the single subjects. With four of them, agreement
+# between points says more than any test across subjects could.
 #
 # What the threshold on the ceiling drops is part of the result: a mean over a few good voxels is not a mean over the region.
 

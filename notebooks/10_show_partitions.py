@@ -20,6 +20,7 @@ settings_file = "workflow/config/phantom.yml"
 # %%
 from brainalign_utils import config, figures, maps
 from brainalign_utils.partition.stored import early_higher_table, pair_table, unique_table
+from brainalign_utils.tables import ROI_BY_ID
 
 settings = config.load_settings(settings_file)
 models = [model for model in settings.partition.models if model in settings.models]
@@ -38,7 +39,7 @@ unit = "share of explainable variance"
 keys = ["roi", "instruction_a", "instruction_b"]
 mean = pairs.groupby(keys, sort=False)[["unique_a", "unique_b", "shared", "shared_fraction"]].mean().reset_index()
 venns = mean[mean.instruction_a.isin([reference, partner]) & mean.instruction_b.isin([reference, partner])]
-venns = venns[venns.roi != "nsdgeneral"].assign(panel=lambda t: t.roi)
+venns = venns[venns.roi != "nsdgeneral"].assign(panel=lambda t: t.roi.map(lambda i: ROI_BY_ID[i].title))
 fig = figures.plot_venns(venns, n_columns=2, unit=unit)
 figures.save_figure(
     fig, pairs, "figure_6", settings,
@@ -109,7 +110,7 @@ unique = unique_table(settings, models, ["prf-visual", "faces", "places", "words
 fig = figures.plot_instructions(unique, unit=f"unique {unit}")
 figures.save_figure(
     fig, unique, "unique_all", settings,
-    caption="Variance that each instruction explains and none of the others does; digits are subjects, bars their range.",
+    caption="Variance that each instruction explains and none of the others does; small points are subjects, bars their range.",
     alt=figures.alt_instructions(unique, unit=f"unique {unit}"),
     command="make figure NOTEBOOK=10_show_partitions",
 )  # fmt: skip

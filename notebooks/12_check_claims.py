@@ -83,7 +83,7 @@ named.groupby("roi", sort=False).verdict.value_counts().unstack(fill_value=0)
 # Which choice changes the answer? For each: the share of pairs of analyses, different in that choice alone, whose sign or verdict differs.
 
 # %%
-show.WordTable(flips)
+show.WordTable(flips.replace({"factor": ledger.NAMES}))
 
 # %% [markdown]
 # ## Every public number

@@ -454,7 +454,13 @@ def test_recovery_separates_pass_and_fail():
     ):
         np.testing.assert_allclose(drawn(ax, "passed", 1), part.estimated[part.passed])
         np.testing.assert_allclose(drawn(ax, "failed", 0), part.planted[~part.passed])
-        assert ax.get_title("left") == f"{name}: {part.passed.sum()} of {len(part)} pass"
+        said = " ".join(ax.get_title("left").split())
+        assert said == f"{name} {part.passed.sum()} of {len(part)} pass"
+    name = table.quantity.iloc[0]
+    chance = table.assign(chance=np.where(table.quantity == name, 0.3, np.nan))
+    first, second = figures.plot_recovery(chance).axes[:2]
+    assert first.get_xlabel() == "by chance" and second.get_xlabel() == "planted"
+    assert (drawn(first, "passed", 0) == 0.3).all()
 
 
 def test_benchmark_lines_are_the_measurements():

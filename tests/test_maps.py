@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 
 from brainalign_utils import maps
+from brainalign_utils.config import load_settings
 from brainalign_utils.flat import Cortex
 
 
@@ -50,3 +51,18 @@ def test_parts_of_a_pair_stored_the_other_way_round():
     np.testing.assert_array_equal(straight["unique_a"], turned["unique_b"])
     np.testing.assert_array_equal(turned["unique_a"], [20, 21, 22])
     np.testing.assert_array_equal(turned["unique_vs_all"], [6, 7, 8])
+
+
+def test_a_kept_flat_map_is_the_one_that_was_drawn(tmp_path, square, monkeypatch):
+    settings = load_settings(build_root=tmp_path)
+    settings.paths.root.mkdir(parents=True)
+    drawn = []
+    monkeypatch.setattr(maps, "_draw_cortex", lambda *a: drawn.append(a) or square)
+    first, again = maps.load_cortex(settings), maps.load_cortex(settings)
+    assert len(drawn) == 1, "the second one is read"
+    assert first.name == again.name and first.n_left == again.n_left
+    np.testing.assert_array_equal(again.vertex_of_pixel, square.vertex_of_pixel)
+    np.testing.assert_array_equal(again.curvature, square.curvature)
+    monkeypatch.setattr(maps, "file_hash", lambda path: "other code")
+    maps.load_cortex(settings)
+    assert len(drawn) == 2, "other code draws anew"

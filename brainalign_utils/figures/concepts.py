@@ -140,5 +140,6 @@ def plot_instructions(table, figure=None, unit="normalised alignment", n_columns
     for ax in axes[-n_columns:]:
         ax.set_xlabel(unit)
         ax.tick_params(labelbottom=True)
+        ax.locator_params(axis="x", nbins=5)
     marks.legend_below(figure, [*marks.subject_entries(table), *marks.mark_entries(marks_legend)])
     return figure

@@ -66,7 +66,8 @@ def plot_layers(table, figure=None, rois=PAPER_GROUPS, unit="normalised alignmen
     for ax in axes[::n_columns]:
         ax.set_ylabel(unit)
     entries = [marks.handle(model_title(m), c, marker, line) for m, (c, line, marker) in lines.items()]
-    entries.append(marks.handle("marker: best layer; band: interval"))
+    banded = "; band: interval" if marks.known(table, "low", "high") else ""
+    entries.append(marks.handle(f"marker: best layer; thin: subjects{banded}"))
     marks.legend_below(figure, entries)
     return figure
 

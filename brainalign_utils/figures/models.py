@@ -81,6 +81,7 @@ def _models_panel(ax, table, models, roi):
         ax.text(0.5, 0.5, "no voxels in this region", transform=ax.transAxes, ha="center", color=MUTED)
         return
     marks.zero_line(ax)
+    ax.use_sticky_edges = False  # bars of the null range keep off the frame
     for at, model in enumerate(models):
         rows = table[table.model == model]
         for _, row in rows[rows.subject.astype(str) == ALL].iterrows():

@@ -1,5 +1,7 @@
 """Planted truth against estimate, and the cost of solving: checks of the machinery."""
 
+from textwrap import fill
+
 import numpy as np
 
 from . import marks
@@ -16,8 +18,8 @@ _ENGINES = (
 
 
 @styled
-def plot_recovery(table, figure=None, n_columns=2):
-    """Estimate against planted value, one panel a quantity.
+def plot_recovery(table, figure=None, n_columns=3):
+    """Estimate against planted value, or against chance, one panel a quantity.
 
     Parameters
     ----------
@@ -28,6 +30,7 @@ def plot_recovery(table, figure=None, n_columns=2):
         - planted, estimated : float
         - low, high : float, optional; interval of the estimate
         - passed : bool; verdict of the check
+        - chance : float, optional; a quantity that has one is drawn against it, not against the planted value
 
     Returns
     -------
@@ -37,9 +40,11 @@ def plot_recovery(table, figure=None, n_columns=2):
     require(table, "quantity", "planted", "estimated", "passed", of="plot_recovery")
     names = list(dict.fromkeys(table.quantity))
     n_columns = min(n_columns, len(names))
-    figure = figure or new_figure(height=0.9 + 2.7 * -(-len(names) // n_columns))
+    figure = figure or new_figure(height=0.9 + 2.1 * -(-len(names) // n_columns))
     for ax, name in zip(marks.panels(figure, len(names), n_columns), names, strict=True):
         part = table[table.quantity == name]
+        against = "chance" if marks.known(part, "chance") else "planted"
+        part = part.assign(planted=part[against])
         passed = part.passed.astype(bool)
         if {"low", "high"} <= set(part.columns):
             ax.vlines(part.planted, part.low, part.high, color=GRID, lw=1.6, zorder=1, gid="interval")
@@ -47,12 +52,13 @@ def plot_recovery(table, figure=None, n_columns=2):
         ax.plot(good.planted, good.estimated, "o", ms=5, mfc=_PASS, mec="white", mew=0.5, gid="passed")
         ax.plot(bad.planted, bad.estimated, "x", ms=7, mec=WARNING, mew=1.8, gid="failed")
         ax.axline((0, 0), slope=1, color=INK, lw=0.8, ls="--", zorder=0.5)
-        ax.set_title(f"{name}: {passed.sum()} of {len(part)} pass", loc="left")
-        ax.set(xlabel="planted", ylabel="estimated")
+        ax.set_title(f"{fill(name, 24)}\n{passed.sum()} of {len(part)} pass", loc="left", fontsize=9.5)
+        ax.set(xlabel="by chance" if against == "chance" else "planted", ylabel="estimated")
+        ax.locator_params(nbins=4)
     entries = [
         marks.handle("pass", _PASS, "o"),
         marks.handle("fail", WARNING, "x", mec=WARNING, mew=1.8),
-        marks.handle("planted = estimated", INK, line="--", lw=0.8),
+        marks.handle("both equal", INK, line="--", lw=0.8),
     ]
     marks.legend_below(figure, entries, n_columns=3)
     return figure
@@ -126,7 +132,7 @@ def plot_choices(table, figure=None, unit="difference"):
             if row[choice] == level:
                 below.plot(at, k, "s", ms=3.5, color=colour, gid="choice")
     marks.zero_line(top, horizontal=False)
-    top.set_ylabel(unit)
+    top.set_ylabel(fill(unit, 26))
     below.set_yticks(range(len(levels)), [f"{choice}: {level}" for choice, level in levels])
     below.set_ylim(len(levels) - 0.4, -0.6)
     below.set_xlabel("combinations, from smallest to largest")

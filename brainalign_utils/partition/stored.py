@@ -27,7 +27,7 @@ def pair_table(settings: Settings, models, rois, measure: str = "normalised") ->
     """
     tables = []
     for subject, model, parts in _stored(settings, models):
-        for roi in set(rois) & set(parts.roi.values):
+        for roi in [r for r in rois if r in parts.roi.values]:
             values = parts.sel(roi=roi, measure=measure, bound="mean")
             table = pd.DataFrame({part: values[f"region_{part}"].values for part in PARTS})
             names = {f"instruction_{x}": parts[f"instruction_{x}"].values for x in "ab"}
@@ -48,7 +48,7 @@ def unique_table(settings: Settings, models, rois, measure: str = "normalised") 
     """
     rows = []
     for subject, model, parts in _stored(settings, models):
-        for roi in set(rois) & set(parts.roi.values):
+        for roi in [r for r in rois if r in parts.roi.values]:
             values = parts.region_unique_vs_all.sel(roi=roi, measure=measure, bound="mean")
             rows.append(
                 pd.DataFrame({"instruction": parts.instruction.values, "value": values.values}).assign(
