@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from .resampling import correlation_from_moments, target_moments
 from .scoring import correlation, restrict_weights, zscore
-from .stats import StatsError, fdr, permutation_p
+from .stats import N_EXCEEDANCES, StatsError, fdr, permutation_p
 
 
 def swap_test(
@@ -48,7 +48,9 @@ def swap_test(
     Returns
     -------
     result : Dataset
-        Over ``voxel``: ``difference`` (r_a - r_b), ``p``, ``q`` (Benjamini-Hochberg).  With ``roi_weights``
+        Over ``voxel``: ``difference`` (r_a - r_b); ``p``, the share of swaps with a difference as large, and
+        where fewer than ten have one the normal tail with the swaps' spread, so that Benjamini-Hochberg is
+        not stopped by their number; ``q`` (Benjamini-Hochberg).  With ``roi_weights``
         over ``roi``: ``roi_difference``, ``roi_p``; ``roi_null`` (permutation, roi) is what
         :func:`combine_subjects` averages.
 
@@ -74,7 +76,10 @@ def swap_test(
         null = _swapped_differences(swaps, *sides)
         # float32 null against float64 score: a slack so that an unchanged pair counts as a tie
         exceed = (np.abs(null) >= np.abs(difference[part]) - 1e-5).sum(0)
-        p[part] = (exceed + 1) / (n_permutations + 1)
+        spread = np.sqrt((null.astype(np.float64) ** 2).mean(0))  # swapping is symmetric: its mean is 0
+        tail = 2 * scipy.stats.norm.sf(np.abs(difference[part]) / np.where(spread > 0, spread, np.inf))
+        counted = (exceed + 1) / (n_permutations + 1)
+        p[part] = np.where(exceed >= N_EXCEEDANCES, counted, np.minimum(counted, tail))
         if weights is not None:
             roi_null += np.nan_to_num(null) @ np.nan_to_num(weights[part])
     p[~np.isfinite(difference)] = np.nan

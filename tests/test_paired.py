@@ -24,6 +24,24 @@ def test_swap_false_positive_rate(gain):
     assert float((result.q < 0.05).mean()) < 0.001
 
 
+def test_swap_tail_lets_few_true_voxels_pass_fdr():
+    """With 1/(n + 1) as the least p, 5 voxels among 3000 could not pass; the normal tail lets them."""
+    y, a, b = two_models(12)
+    a[:, :5] += 2.0 * y[:, :5]
+    result = paired.swap_test(y, a, b, n_permutations=500)
+    assert (result.q[:5] < 0.01).all() and (result.q[5:] < 0.05).mean() < 0.001
+
+
+def test_swap_tail_agrees_with_many_swaps():
+    """Voxels that few of 300 swaps reach: the tail gives the p of 60,000 swaps within a factor of 2."""
+    y, a, b = two_models(13, gain_a=0.7, n_voxels=150)
+    few = paired.swap_test(y, a, b, n_permutations=300).p.values
+    many = paired.swap_test(y, a, b, n_permutations=60_000, block_size=50).p.values
+    rare = (few < 10 / 301) & (many > 20 / 60_000)
+    assert rare.sum() > 10
+    assert np.median(np.abs(np.log2(few[rare] / many[rare]))) < 1
+
+
 def test_swap_is_indifferent_to_units_and_antisymmetric():
     y, a, b = two_models(1, 0.6, 0.4, n_voxels=13)
     result = paired.swap_test(y, a, b, n_permutations=500)
