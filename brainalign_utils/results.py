@@ -154,6 +154,6 @@ def linked(
         progress_bar=progress_bar,
     )
     result = xr.Dataset({"ceiling": ("voxel", cross_subject.plain_ceiling(scores))})
-    if len(settings.subjects) > 2:
+    if len(shared) > 2:
         result = result.merge(cross_subject.extrapolated_ceiling(scores, seed=settings.stats.seed))
     return result
