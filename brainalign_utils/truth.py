@@ -78,7 +78,7 @@ def cross_subject_rows(settings: Settings, tolerance: float = 0.1) -> pd.DataFra
     responses, group = _common_signals(SUBJECTS, n_shared, settings.stats.seed)
     v0 = results.linked(settings, responses, SUBJECTS[0], progress_bar=False).v0.values
     found, low, high = np.transpose([_median_interval(v0[group == i]) for i in range(len(PLANTED_SHARES))])
-    labels, quantity = [f"{share:.0%} common" for share in PLANTED_SHARES], "cross-subject ceiling of r"
+    labels, quantity = [f"{share:.0%} common" for share in PLANTED_SHARES], "cross-subject ceiling"
     return recovery.recover_values(
         "cross-subject-ceiling", quantity, labels, np.sqrt(PLANTED_SHARES), found, low, high, tolerance
     ).assign(subject="all")
