@@ -19,7 +19,7 @@ export MKL_NUM_THREADS ?= $(OMP_NUM_THREADS)
 export HF_HUB_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env study book archive figure paper serve lab test test-robust test-book chromium lint format phantom-models benchmark lock clean
+.PHONY: help env study book pdf archive figure paper serve lab test test-robust test-book chromium lint format phantom-models benchmark lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -47,6 +47,9 @@ endif
 archive: $(READY) ## write an archive of derived scores, fit for publication: no responses, no pictures
 	$(RUN) --config $(CONFIG) -- archive
 
+pdf: book chromium ## print the whole book into one PDF
+	$(BIN)/python -m brainalign_utils.publish pdf --settings "$(SETTINGS)"
+
 figure: $(READY) ## remake one result and what it needs: make figure NOTEBOOK=04_compare_models
 	$(RUN) --config $(CONFIG) figure="$(NOTEBOOK)" -- figure
 
@@ -57,9 +60,9 @@ paper: ## the same on real data: make paper NSD=/path [SETTINGS=workflow/config/
 serve: $(READY) ## look at the book on http://localhost:8000
 	$(BIN)/python -m brainalign_utils.publish serve --settings "$(SETTINGS)" --port 8000
 
-lab: $(READY) ## open the notebooks in JupyterLab, paired with their .py
+lab: $(READY) ## open the notebooks in JupyterLab, paired with their .py: make lab [NOTEBOOK=04_compare_models]
 	$(BIN)/jupytext --sync notebooks/*.py
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab notebooks$(if $(NOTEBOOK),/$(NOTEBOOK).ipynb)
 
 test: $(READY) ## run the tests (not those that need a browser or Slurm)
 	$(BIN)/python -m pytest -n 2 -q -m "not browser and not slurm and not robust"

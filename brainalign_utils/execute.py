@@ -9,6 +9,7 @@ is cleared in between: short jobs spend most of their time on starting Python an
 """
 
 import argparse
+import ast
 import logging
 import resource
 import shutil
@@ -31,8 +32,8 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from . import provenance
-from .config import project_root
+from . import dependencies, provenance
+from .config import SettingsError, load_settings, project_root
 from .locks import alone
 
 
@@ -40,13 +41,13 @@ class ParameterError(ValueError):
     """A parameter that the notebook does not declare."""
 
 
-def declared_parameters(notebook) -> set[str]:
-    """Names assigned in the cell tagged ``parameters``."""
+def declared_parameters(notebook) -> dict:
+    """Names and values assigned in the cell tagged ``parameters``."""
     cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     if len(cells) != 1:
         raise ParameterError(f"expected one cell tagged 'parameters', found {len(cells)}")
-    lines = cells[0].source.splitlines()
-    return {line.split("=")[0].strip() for line in lines if "=" in line and line[:1].isidentifier()}
+    assigned = [node for node in ast.parse(cells[0].source).body if isinstance(node, ast.Assign)]
+    return {node.targets[0].id: ast.literal_eval(node.value) for node in assigned}
 
 
 def execute(source: Path, target: Path, parameters: dict, cwd: Path | None = None, kernel=None) -> None:
@@ -65,8 +66,8 @@ def execute(source: Path, target: Path, parameters: dict, cwd: Path | None = Non
 
     Raises
     ------
-    ParameterError
-        A parameter is not declared by the notebook; nothing is run.
+    ParameterError, SettingsError
+        A parameter is not declared by the notebook, or the settings cannot be used; nothing is run.
     papermill.exceptions.PapermillExecutionError, nbclient.exceptions.DeadKernelError
         A cell raised, or the kernel was killed; what ran is kept as ``*.failed.ipynb``.
     """
@@ -75,7 +76,7 @@ def execute(source: Path, target: Path, parameters: dict, cwd: Path | None = Non
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook.metadata["language_info"] = {"name": "python"}
     known = declared_parameters(notebook)
-    if unknown := sorted(set(parameters) - known):
+    if unknown := sorted(set(parameters) - set(known)):
         raise ParameterError(
             f"{source.name} has no parameter {', '.join(unknown)}; it has: {', '.join(sorted(known))}"
         )
@@ -84,6 +85,7 @@ def execute(source: Path, target: Path, parameters: dict, cwd: Path | None = Non
     with alone(target), _partial_folder(target) as folder:
         plain, running = folder / "source.ipynb", folder / "running.ipynb"
         nbformat.write(notebook, plain)
+        inputs = _input_hashes(source, known | parameters, cwd)
         start, used = time.perf_counter(), _cpu_time(kernel)
         try:
             with tempfile.TemporaryDirectory(prefix="brainalign-") as sockets:
@@ -100,12 +102,15 @@ def execute(source: Path, target: Path, parameters: dict, cwd: Path | None = Non
             running.replace(failed)
             raise
         peak = kernel_peak_memory(kernel) if kernel else provenance.peak_memory(children=True)
-        cost = {
+        facts = {
+            "notebook": source.name,
+            "parameters": parameters,
+            "inputs": inputs,
             "wall_time_s": round(time.perf_counter() - start, 1),
             "cpu_time_s": round(_cpu_time(kernel) - used, 1),
             "peak_memory_bytes": peak,
         }
-        _record(running, source, parameters, cost, cwd)
+        _record(running, cwd, facts)
         running.replace(target)
         failed.unlink(missing_ok=True)
 
@@ -186,16 +191,15 @@ def _cpu_time(kernel=None) -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _record(path, source, parameters, cost, root):
-    """Store what the page footer shows in the notebook's metadata."""
+def _input_hashes(source, parameters, cwd):
+    file = parameters.get("settings_file")
+    return dependencies.input_hashes(source, load_settings(cwd / file) if file else None)
+
+
+def _record(path, root, facts):
+    """Store what the page says about its making in the notebook's metadata."""
     notebook = nbformat.read(path, as_version=4)
-    notebook.metadata["brainalign"] = {
-        **provenance.record(root),
-        "notebook": source.name,
-        "source_hash": provenance.file_hash(source),
-        "parameters": parameters,
-        **cost,
-    }
+    notebook.metadata["brainalign"] = provenance.record(root) | facts
     notebook.metadata.pop("papermill", None)
     nbformat.write(notebook, path)
 
@@ -226,7 +230,7 @@ def main(arguments=None) -> int:
             execute_each(options.source, targets, [parameters | values for values in own])
         else:
             execute(options.source, options.target, parameters)
-    except (ParameterError, PapermillExecutionError) as error:
+    except (ParameterError, SettingsError, PapermillExecutionError) as error:
         print(f"{options.source.name}: {error}", file=sys.stderr)
         return 1
     except DeadKernelError:

@@ -72,6 +72,10 @@ medians = table.groupby("roi")[names].median().reindex(PAPER_GROUPS)
 medians["not extrapolated"] = table[names[-1]].isna().groupby(table.roi).mean().map("{:.0%}".format)
 medians.round(2)
 
+# %% [markdown]
+# In this build ({{ study.data }}) the median ceiling over all voxels is {{ ceilings.everywhere.repeats }} from repeats and {{ ceilings.everywhere.others }} from other
+# brains; in early visual areas {{ ceilings.early.repeats }} and {{ ceilings.early.others }}. Voxel by voxel:
+
 # %% tags=["figure:ceiling_scatter"]
 fig = figures.plot_ceiling_scatter(table[table.roi == "nsdgeneral"])
 figures.save_figure(

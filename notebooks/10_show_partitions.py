@@ -89,7 +89,7 @@ figures.save_figure(
 #
 # ## All pairs
 
-# %% tags=["figure:pair_matrix"]
+# %% tags=["figure:pair_matrix", "widget:pairs"]
 everywhere = mean[mean.roi == "nsdgeneral"]
 fig = figures.plot_pair_matrix(everywhere, measures=("shared", "unique"), unit=unit)
 figures.save_figure(
@@ -100,6 +100,9 @@ figures.save_figure(
 )  # fmt: skip
 
 # %% [markdown]
+# In this build ({{ study.data }}) two instructions share, in the median pair, {{ figure_6.early }} of what they explain together in early and {{ figure_6.higher }}
+# in higher visual areas.
+#
 # ## Each instruction against all others
 #
 # A pair can share much because both instructions carry the picture's general content. Against all nine others, only what is specific
@@ -116,6 +119,8 @@ figures.save_figure(
 )  # fmt: skip
 
 # %% [markdown]
+# The largest mean in this build ({{ study.data }}) is that of {{ unique.largest }}; the median over instructions and regions is {{ unique.median }}.
+#
 # ## Early against higher areas
 
 # %% tags=["figure:early_higher"]

@@ -17,6 +17,7 @@ REBUILT = (
     "10_show_partitions",
     "11_compare_ablations",
     "12_check_claims",
+    "17_view_cortex",
 )
 """Notebooks that run on published scores alone; of the others the executed copy is published."""
 

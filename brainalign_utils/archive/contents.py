@@ -11,9 +11,10 @@ import xarray as xr
 
 from .. import maps, store, study
 from ..alignment import AUTHORS_VOLUMES
+from ..book.contents import pages
+from ..book.generated import cost_table
+from ..book.staging import shown_copy
 from ..config import Settings, project_root
-from ..pages import cost_table
-from ..publish import pages, shown_copy
 from . import REBUILT
 from .manifest import ArchiveError
 

@@ -9,7 +9,7 @@ import pytest
 pytestmark = pytest.mark.browser
 
 MAX_BYTES = 5 * 2**20
-HEAVY_PAGES = {"book/viewer"}
+HEAVY_PAGES = {"notebooks/17_view_cortex"}
 """Pages that may weigh more."""
 
 
@@ -81,7 +81,7 @@ def test_references_are_resolved(seen):
 
 def test_first_address_leads_to_the_front_page(book):
     tab = book.open("")
-    tab.wait_for_url("**/book/index.html")
+    tab.wait_for_url("**/")
     assert tab.problems == []
     tab.close()
 
@@ -97,7 +97,7 @@ def test_search_finds_the_noise_ceiling(book):
 
 
 def test_search_box_opens_by_keyboard(book):
-    tab = book.open("book/index.html")
+    tab = book.open("index.html")
     tab.keyboard.press("Control+k")
     tab.keyboard.type("noise ceiling")
     tab.keyboard.press("Enter")
@@ -106,7 +106,7 @@ def test_search_box_opens_by_keyboard(book):
 
 
 def test_first_stop_of_the_keyboard_skips_the_navigation(book):
-    tab = book.open("book/index.html")
+    tab = book.open("index.html")
     tab.keyboard.press("Tab")
     focused = tab.evaluate("[document.activeElement.textContent.trim(), document.activeElement.hash]")
     assert focused == ["Skip to main content", "#main-content"]

@@ -1,0 +1,27 @@
+/* One switch for all folded code cells, remembered.  Without JavaScript each cell opens by itself. */
+(() => {
+  "use strict";
+  const KEY = "brainalign-code";
+  const cells = () => document.querySelectorAll("details.hide.above-input");
+  const remembered = () => { try { return localStorage.getItem(KEY) === "shown"; } catch { return false; } };
+
+  document.addEventListener("DOMContentLoaded", () => {
+    const place = document.querySelector(".page-tools");
+    if (!place || !cells().length) return;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "code-switch";
+    const show = (shown) => {
+      cells().forEach((cell) => { cell.open = shown; });
+      button.setAttribute("aria-pressed", String(shown));
+      button.textContent = shown ? "Hide all code" : "Show all code";
+    };
+    button.onclick = () => {
+      const shown = button.getAttribute("aria-pressed") !== "true";
+      show(shown);
+      try { localStorage.setItem(KEY, shown ? "shown" : "hidden"); } catch { /* private windows remember nothing */ }
+    };
+    show(remembered());
+    place.append(button);
+  });
+})();

@@ -1,0 +1,135 @@
+"""What readers can move: the cortex viewer, the sliders, the switch for code; and pages without scripts."""
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+READY = '.cortex-viewer[data-state="ready"]'
+
+
+@pytest.fixture
+def viewer(book):
+    """The page of the viewer, after a reader has asked for it."""
+    tab = book.open("notebooks/17_view_cortex.html")
+    before = tab.evaluate(
+        "performance.getEntriesByType('resource').filter((e) => /viewer/.test(e.name)).length"
+    )
+    assert before == 0, "the viewer is fetched before anyone asks for it"
+    tab.click(".cortex-viewer button.load")
+    tab.wait_for_selector(READY, timeout=60_000)
+    yield tab
+    assert tab.problems == []
+    tab.close()
+
+
+def drawn(tab) -> str:
+    """The canvas as a picture, and how many colours it holds."""
+    return tab.evaluate("document.querySelector('.cortex-viewer canvas').toDataURL()")
+
+
+def n_colours(tab) -> int:
+    return tab.evaluate(
+        """async () => {
+          const image = new Image();
+          image.src = document.querySelector(".cortex-viewer canvas").toDataURL();
+          await image.decode();
+          const { width, height } = image;
+          const copy = Object.assign(document.createElement("canvas"), { width, height });
+          const context = copy.getContext("2d");
+          context.drawImage(image, 0, 0);
+          const pixels = new Uint32Array(context.getImageData(0, 0, width, height).data.buffer);
+          return new Set(pixels).size;
+        }"""
+    )
+
+
+def test_viewer_draws(viewer):
+    assert n_colours(viewer) > 100
+
+
+@pytest.mark.parametrize("control", ["model", "region", "surface", "subject"])
+def test_every_choice_changes_the_picture(viewer, control):
+    before = drawn(viewer)
+    viewer.select_option(f".cortex-viewer select[name={control}]", index=1)
+    viewer.wait_for_function(
+        "(before) => document.querySelector('.cortex-viewer canvas').toDataURL() !== before", arg=before
+    )
+
+
+def test_layers_instructions_and_keys_change_the_picture(viewer):
+    pictures = {drawn(viewer)}
+    viewer.locator(".cortex-viewer input[name=layer]").focus()
+    viewer.keyboard.press("ArrowLeft")
+    viewer.wait_for_timeout(300)
+    pictures.add(drawn(viewer))
+    viewer.select_option(".cortex-viewer select[name=instruction]", index=0)
+    viewer.wait_for_timeout(300)
+    pictures.add(drawn(viewer))
+    viewer.locator(".cortex-viewer canvas").focus()
+    viewer.keyboard.press("ArrowRight")
+    pictures.add(drawn(viewer))
+    viewer.click(".cortex-viewer button[data-view=below]")
+    pictures.add(drawn(viewer))
+    assert len(pictures) == 5
+
+
+def test_the_pointer_reads_values(viewer):
+    box = viewer.locator(".cortex-viewer canvas").bounding_box()
+    said = set()
+    for across in (0.3, 0.35, 0.4, 0.45, 0.55, 0.6):
+        viewer.mouse.move(box["x"] + across * box["width"], box["y"] + 0.5 * box["height"])
+        said.add(viewer.inner_text(".cortex-viewer .viewer-readout"))
+    assert any("hemisphere, vertex" in text for text in said), said
+
+
+def test_slider_over_layers_changes_the_table(book):
+    tab = book.open("notebooks/09_trace_layers.html")
+    table = tab.locator(".slider-table table")
+    before = table.inner_text()
+    tab.locator(".slider-table input[name=layer]").focus()
+    tab.keyboard.press("Home")
+    assert table.inner_text() != before and "layer 0" in table.inner_text()
+    assert tab.problems == []
+    tab.close()
+
+
+def test_pairs_of_instructions_can_be_chosen(book):
+    tab = book.open("notebooks/10_show_partitions.html")
+    table = tab.locator(".slider-table table")
+    before = table.inner_text()
+    options = tab.locator(".slider-table select[name=second] option").all_inner_texts()
+    first = tab.input_value(".slider-table select[name=first]")
+    second = tab.input_value(".slider-table select[name=second]")
+    other = next(option for option in options if option not in (first, second))
+    tab.select_option(".slider-table select[name=second]", other)
+    assert table.inner_text() != before and f"{other} alone" in table.inner_text()
+    tab.select_option(".slider-table select[name=second]", first)
+    assert "two different" in table.inner_text()
+    assert tab.problems == []
+    tab.close()
+
+
+def test_one_switch_opens_all_code_and_is_remembered(book):
+    tab = book.open("notebooks/04_compare_models.html")
+    closed = "document.querySelectorAll('details.above-input:not([open])').length"
+    n_cells = tab.evaluate("document.querySelectorAll('details.above-input').length")
+    assert n_cells > 2 and tab.evaluate(closed) == n_cells
+    tab.click(".code-switch")
+    assert tab.evaluate(closed) == 0
+    tab.goto(f"{book.address}/notebooks/06_estimate_ceilings.html")
+    assert tab.evaluate(closed) == 0
+    tab.click(".code-switch")
+    assert tab.evaluate(closed) > 2
+    tab.close()
+
+
+def test_pages_without_scripts_say_the_same(chromium, book):
+    context = chromium.new_context(java_script_enabled=False)
+    tab = context.new_page()
+    tab.goto(f"{book.address}/notebooks/17_view_cortex.html")
+    assert "needs JavaScript" in tab.inner_text(".cortex-viewer")
+    assert tab.locator("figure img").count() >= 1 and tab.locator("table").count() >= 2
+    cell = tab.locator("details.above-input").first
+    cell.locator("summary").click()
+    assert cell.locator("pre").is_visible()
+    context.close()
