@@ -44,6 +44,11 @@ class Model:
         "blank" gives a mid-grey picture: what the instruction alone brings.  "none" gives no picture.
     instructed : bool
         False gives the empty instruction: what the image alone brings.
+    pixels : int
+        Side of the pictures that the published checkpoint takes; its image processor makes them, from
+        NSD's pictures or from these shrunk to 227 pixels as the authors did (``features.image_size``).
+    dtype : str
+        Of weights and states on a GPU; a CPU computes in float32.
     """
 
     id: str
@@ -59,6 +64,8 @@ class Model:
     init: str = "pretrained"
     image: str = "stimulus"
     instructed: bool = True
+    pixels: int = 224
+    dtype: str = "bfloat16"
 
 
 def random_init(row: Model) -> Model:
@@ -96,12 +103,14 @@ MODELS = (
     ),
     replace(
         _INSTRUCTBLIP, id="instructblip-flan-t5", title="InstructBLIP Flan-T5", phantom="",
-        n_parameters=4.0e9, checkpoint="Salesforce/instructblip-flan-t5-xl", revision="main",
+        n_parameters=4.0e9, checkpoint="Salesforce/instructblip-flan-t5-xl",
+        revision="6c0cf6bef6330a114473cb5cec43d7beeb2a74ac",
         components=(("vision", 39), ("qformer", 12), ("language", 24)),
     ),
     Model(
         "llava", "LLaVA-1.5", "mllm", "llava", "llava-hf/llava-1.5-7b-hf", "", 7.1e9,
         (("vision", 24), ("language", 32)), LLAVA_PROMPT, revision="b234b804b114d9e37bb655e11cbbb5f5e971b7a9",
+        pixels=336,
     ),
     Model(
         "vit-h", "ViT-H/14", "vision", "vit", "google/vit-huge-patch14-224-in21k", "vit", 6.3e8,
@@ -162,7 +171,8 @@ def as_frame() -> pd.DataFrame:
     -------
     DataFrame
         id, title, role, checkpoint, revision, parameters (millions), components with their layers,
-        init, image, instructed, phantom (whether a tiny checkpoint stands in for it), prompt.
+        init, image, pixels (0 for models that see none), dtype, instructed, phantom (whether a tiny
+        checkpoint stands in for it), prompt.
     """
     rows = [
         {
@@ -175,6 +185,8 @@ def as_frame() -> pd.DataFrame:
             "components": ", ".join(f"{name} {n}" for name, n in row.components),
             "init": row.init,
             "image": row.image,
+            "pixels": 0 if row.image == "none" else row.pixels,
+            "dtype": row.dtype,
             "instructed": row.instructed,
             "phantom": bool(row.phantom),
             "prompt": row.prompt,

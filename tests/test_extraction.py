@@ -12,11 +12,12 @@ import pytest
 import tiny_models
 import torch
 
-from brainalign_utils import extraction, store
+from brainalign_utils import extraction, nsd, store
 from brainalign_utils.config import POOLINGS, load_settings
 from brainalign_utils.extraction import Extractor, extract_features
 from brainalign_utils.extraction.batches import length_sorted, planned_images, planned_rows, read_ahead
 from brainalign_utils.extraction.generate import generate_pooled
+from brainalign_utils.extraction.pictures import SeenPictures, pictures_identity
 from brainalign_utils.extraction.pooling import POOLING_RULES, Greedy, TopK, row_uniforms
 from brainalign_utils.models import checkpoint_folder, load_adapter, model_row
 from brainalign_utils.store import FeatureStore, StoreError
@@ -35,9 +36,13 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def _parts(folder, model_id="mplug-owl", n_new=4, **changes):
+def _adapter(model_id, **kwargs):
     row = model_row(model_id)
-    adapter = load_adapter(row, checkpoint_folder(row, "phantom"), device="cpu")
+    return load_adapter(row, checkpoint_folder(row, "phantom"), device="cpu", **kwargs)
+
+
+def _parts(folder, model_id="mplug-owl", n_new=4, **changes):
+    adapter = _adapter(model_id)
     extractor = Extractor(adapter, tiny_models.Pictures(), INSTRUCTIONS[:3], max_new_tokens=n_new)
     fingerprint = {"pooling": "generated", "max_new_tokens": n_new} | changes
     components = extractor.components()
@@ -102,6 +107,40 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, uninterrupted):
     features.create()
     extract_features(extractor, features)
     assert _files(folder) == uninterrupted
+
+
+SHORT_OF_MEMORY = """
+import logging, resource, sys
+sys.path.insert(0, sys.argv[1])
+import numpy as np, torch
+torch.set_num_threads(1)
+import tiny_models
+from test_extraction import _adapter
+from brainalign_utils.extraction import Extractor
+from brainalign_utils.tables import INSTRUCTIONS
+logging.basicConfig(level="WARNING", stream=sys.stdout, format="%(message)s")
+ids = np.arange(60)
+few = Extractor(_adapter("mplug-owl"), tiny_models.Pictures(), INSTRUCTIONS, max_new_tokens=4, batch_size=60)
+many = Extractor(few.adapter, tiny_models.Pictures(), INSTRUCTIONS, max_new_tokens=4, batch_size=600)
+expected, answers = few.block(ids)
+status = open("/proc/self/status").read()
+now = 1024 * int(status.split("VmSize:")[1].split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (now + 48 * 2**20, resource.RLIM_INFINITY))
+arrays, table = many.block(ids)
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+assert table.equals(answers)
+np.testing.assert_allclose(arrays["language"], expected["language"], rtol=0, atol=1e-4)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space and reads /proc")
+def test_short_of_memory_takes_smaller_batches():
+    """The system really refuses memory here; results are those of small batches."""
+    env = {**os.environ, "PYTHONPATH": str(TESTS.parent), "MALLOC_ARENA_MAX": "1"}
+    command = [sys.executable, "-c", SHORT_OF_MEMORY, str(TESTS)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=TESTS.parent, env=env, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "out of memory: batches are now 300 rows, 30 images" in done.stdout
 
 
 def test_shards_together_equal_one_job(tmp_path, uninterrupted):
@@ -196,8 +235,7 @@ def test_batches():
     assert [b.tolist() for b in batches] == [[1, 3], [0, 4], [2]]
     assert list(read_ahead(lambda x: x * x, range(5))) == [0, 1, 4, 9, 16]
     assert list(read_ahead(str, [])) == []
-    row = model_row("mplug-owl")
-    adapter = load_adapter(row, checkpoint_folder(row, "phantom"), device="cpu")
+    adapter = _adapter("mplug-owl")
     assert planned_rows(adapter, 50, 10) > planned_rows(adapter, 100, 10) >= 1
     assert 1 <= planned_images(adapter) <= 256
 
@@ -232,11 +270,32 @@ def test_study(phantom_tree, tmp_path):
     values = store.read_features(settings.paths.features("vit-h"), "vision", "none", 3, ids)
     assert values.shape == (len(ids), 96) and np.isfinite(values).all()
     attrs = store.read_feature_attrs(settings.paths.features("vit-h"))
-    assert {"weights", "processor", "pooling", "dtype", "image_size", "version of torch"} <= set(attrs)
+    assert {"weights", "processor", "pooling", "dtype", "image_size", "version of torch", "pictures"} <= set(
+        attrs
+    )
     assert extraction.extract(settings, "clip-text", progress_bar=False)
     changed = _study(phantom_tree, tmp_path, features={"image_size": 227})
     with pytest.raises(StoreError, match="image_size was 'native', now 227"):
         extraction.extract(changed, "vit-h", progress_bar=False)
+
+
+def test_pictures_are_shrunk_once_and_identified(phantom_tree, tmp_path):
+    settings = _study(phantom_tree, tmp_path)
+    ids = extraction.study_stimuli(settings)[:5]
+    brick = nsd.StimulusBrick(settings.paths.nsd)
+    adapters = {size: _adapter("vit-h", image_size=size) for size in ("native", 227)}
+    images = {size: SeenPictures(brick, a.preprocess, len(ids)) for size, a in adapters.items()}
+    for size, shape in (("native", (64, 64, 3)), (227, (425, 425, 3))):
+        seen = [images[size][int(i)] for i in ids]
+        assert seen[0].shape == shape
+        expected = adapters[size].preprocess([brick[int(i)] for i in ids])
+        assert torch.equal(adapters[size].preprocess(seen), expected)
+    assert SeenPictures(brick, adapters["native"].preprocess, 5).kept is images["native"].kept
+    assert SeenPictures(brick, adapters["native"].preprocess, 10**6).kept is None
+    assert pictures_identity(brick, ids) == pictures_identity(brick, ids.astype(np.int64))
+    other = {int(i): brick[int(i)] for i in ids}
+    other[int(ids[2])] = 255 - other[int(ids[2])]
+    assert pictures_identity(other, ids) != pictures_identity(brick, ids)
 
 
 def test_answers_of_a_study(phantom_tree, tmp_path):

@@ -141,8 +141,8 @@ def test_last_language_state_is_after_the_final_norm(family):
 
 
 def test_shared_prefix_changes_nothing(family, eos_ids):
-    if family[0] not in ("mplug-owl", "llava"):
-        pytest.skip("no prefix before the instruction, or one that depends on it")
+    if family[0] not in ("mplug-owl", "llava", "idefics"):
+        pytest.skip("no part of the prompt that rows share, or one that they always share")
     adapter = _adapter(family, eos_ids)
     with_prefix, answers = _extract(adapter)
     adapter.share_prefix = False
@@ -264,9 +264,13 @@ def test_preprocessing_equals_the_processor():
     pictures = [tiny_models.picture(i) for i in (3, 8)]
     for id in ("vit-h", "clip-image", "instructblip", "blip2", "idefics", "mplug-owl"):
         adapter = _phantom(id)
-        expected = adapter.image_processor(images=[Image.fromarray(p) for p in pictures], return_tensors="pt")
+        images = [Image.fromarray(picture) for picture in pictures]
+        expected = adapter.preprocess.processor(images=images, return_tensors="pt")
         expected = expected if isinstance(expected, torch.Tensor) else expected["pixel_values"]
         np.testing.assert_allclose(adapter.preprocess(pictures), expected, rtol=0, atol=1e-6)
+        shrunk = [adapter.preprocess.shrink(picture) for picture in pictures]
+        assert shrunk[0].shape == (64, 64, 3)
+        assert torch.equal(adapter.preprocess(shrunk), adapter.preprocess(pictures))
 
 
 def test_alternative_image_size():
@@ -373,6 +377,13 @@ def test_instruction_that_cannot_be_used():
     long = Instruction("L", "own", "what is in this image " * 60, 1)
     with pytest.raises(ExtractionError, match=r"'L' makes a prompt of \d+ tokens; .* does not fit the 256"):
         Extractor(adapter, pictures, [INSTRUCTIONS[0], long])
+    with pytest.raises(ExtractionError, match=r"'L' has 3\d\d tokens for the Q-Former .* which reads 64"):
+        query = _phantom("instructblip")
+        query.max_tokens, query.max_qformer_tokens = None, 64
+        Extractor(query, pictures, [long])
+    captions = dict.fromkeys(NSD_IDS.tolist(), "a dog") | {20: "a dog " * 200}
+    with pytest.raises(ExtractionError, match=r"the caption of nsd_id 20 makes a prompt of 4\d\d tokens"):
+        Extractor(_phantom("language-only"), None, INSTRUCTIONS, captions).block(NSD_IDS)
     with pytest.raises(ValueError, match="unknown pooling 'mean'; known: generated"):
         Extractor(adapter, pictures, INSTRUCTIONS, pooling="mean")
     with pytest.raises(ExtractionError, match="'clip-text' reads captions"):

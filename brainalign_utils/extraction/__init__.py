@@ -4,8 +4,9 @@
 :func:`extract_features` take arrays and work without NSD's files.
 """
 
-from .core import ExtractionError, Extractor, extract_features
+from .core import Extractor, extract_features
 from .pooling import POOLING_RULES, Pooling, pooling_rule
+from .reading import ExtractionError
 from .study import extract, study_stimuli
 
 __all__ = [

@@ -66,6 +66,11 @@ def length_sorted(lengths, n_rows: int) -> list[np.ndarray]:
     return [order[i : i + n_rows] for i in range(0, len(order), n_rows)]
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out, on a GPU or, in torch's own words, on a CPU."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+
+
 def read_ahead(read, items):
     """Yield ``read(item)`` for each item, reading the next one in a thread meanwhile."""
     items = list(items)

@@ -2,38 +2,22 @@
 
 import logging
 import time
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
 from tqdm import tqdm
 
-from ..models import Adapter, ModelError
-from ..models.base import BLANK_GREY
-from ..nsd import NsdError
+from ..models import Adapter, ModelError, Prompt
 from ..provenance import hardware, peak_memory
 from ..store import FeatureStore
 from ..tables import NO_INSTRUCTION, Instruction
-from .batches import length_sorted, planned_images, planned_rows, read_ahead
+from .batches import is_out_of_memory, length_sorted, planned_images, planned_rows, read_ahead
 from .generate import generate_pooled
 from .pooling import Greedy, TopK, pooling_rule, row_uniforms
+from .reading import Batch, ExtractionError, Reader
 
 logger = logging.getLogger(__name__)
-
-
-class ExtractionError(RuntimeError):
-    """An image, an instruction or a state that cannot be used; names which."""
-
-
-@dataclass
-class Batch:
-    """Images of one encoding batch: positions in their block, ids, pixels and captions."""
-
-    positions: np.ndarray
-    nsd_ids: np.ndarray
-    pixels: torch.Tensor | None
-    captions: list[str] | None
 
 
 class Extractor:
@@ -64,7 +48,8 @@ class Extractor:
         self, adapter: Adapter, images, instructions, captions=None, pooling="generated", max_new_tokens=30,
         batch_size="auto", seed=0,
     ):  # fmt: skip
-        self.adapter, self.images, self.captions, self.seed = adapter, images, captions, seed
+        self.adapter, self.seed = adapter, seed
+        self.reader = Reader(adapter, images, captions)
         self.rule = pooling_rule(pooling)
         if self.rule.span != adapter.span:
             raise ValueError(
@@ -78,9 +63,8 @@ class Extractor:
         self._constant_block = None
         n_prompt = max((len(p.ids) for p in self.fixed or []), default=64)
         self.n_new = self._answer_length(max_new_tokens, n_prompt)
-        self._check_instructions(n_prompt)
-        plan = self._plan(batch_size, n_prompt)
-        self.n_rows, self.n_images = plan
+        self._check_instructions()
+        self.n_rows, self.n_images = self._plan(batch_size, n_prompt)
 
     def _used(self, instructions) -> list[Instruction]:
         if self.adapter.decoder is None:
@@ -93,23 +77,30 @@ class Extractor:
         return list(instructions)
 
     def _answer_length(self, max_new_tokens: int, n_prompt: int) -> int:
-        limit = getattr(self.adapter, "max_tokens", None)
+        limit = self.adapter.max_tokens
         if not self.rule.generates:
             return 0
         if not self.rule.max_length:
             return max_new_tokens
         return max(1, min(self.rule.max_length, limit or self.rule.max_length) - n_prompt)
 
-    def _check_instructions(self, n_prompt: int):
-        limit = getattr(self.adapter, "max_tokens", None)
-        if not self.instructions or limit is None or n_prompt + self.n_new <= limit:
-            return
-        longest = max(zip(self.fixed, self.instructions, strict=True), key=lambda pair: len(pair[0].ids))[1]
-        raise ExtractionError(
-            f"instruction {longest.id!r} makes a prompt of {n_prompt} tokens; with {self.n_new} new tokens "
-            f"it does not fit the {limit} of model {self.adapter.row.id!r}; shorten it, or lower "
-            "features.max_new_tokens"
-        )
+    def _check_instructions(self):
+        for prompt, instruction in zip(self.fixed or [], self.instructions, strict=False):
+            self._check_length(prompt, f"instruction {instruction.id!r}")
+
+    def _check_length(self, prompt: Prompt, what: str):
+        limit, query_limit = self.adapter.max_tokens, self.adapter.max_qformer_tokens
+        if limit is not None and len(prompt.ids) + self.n_new > limit:
+            raise ExtractionError(
+                f"{what} makes a prompt of {len(prompt.ids)} tokens; with {self.n_new} new tokens it does "
+                f"not fit the {limit} of model {self.adapter.row.id!r}; shorten it, or lower "
+                "features.max_new_tokens"
+            )
+        if query_limit is not None and len(prompt.qformer_ids) > query_limit:
+            raise ExtractionError(
+                f"{what} has {len(prompt.qformer_ids)} tokens for the Q-Former of model "
+                f"{self.adapter.row.id!r}, which reads {query_limit}; shorten it"
+            )
 
     def _plan(self, batch_size, n_prompt: int) -> tuple[int, int]:
         n_instructions = max(len(self.instructions), 1)
@@ -161,8 +152,8 @@ class Extractor:
         }
         texts = np.full((len(nsd_ids), len(self.instructions)), "", object)
         lengths = np.zeros(texts.shape, int)
-        groups = _split(np.arange(len(nsd_ids)), self.n_images)
-        for batch in read_ahead(lambda positions: self._read(positions, nsd_ids[positions]), groups):
+        groups = np.split(np.arange(len(nsd_ids)), range(self.n_images, len(nsd_ids), self.n_images))
+        for batch in read_ahead(lambda group: self.reader.batch(group, nsd_ids[group]), groups):
             self._run(batch, arrays, texts, lengths)
             advance(len(batch.positions))
         self._check_finite(arrays, nsd_ids)
@@ -182,50 +173,26 @@ class Extractor:
             answers = repeated.assign(nsd_id=np.repeat(nsd_ids, len(answers)))
         return arrays, answers
 
-    def _read(self, positions, nsd_ids) -> Batch:
-        captions = [self.captions[int(i)] for i in nsd_ids] if self.adapter.takes_caption else None
-        if not self.adapter.takes_image:
-            return Batch(positions, nsd_ids, None, captions)
-        pixels = self.adapter.preprocess([self._image(int(nsd_id)) for nsd_id in nsd_ids])
-        if self.adapter.device.type == "cuda":
-            pixels = pixels.pin_memory()
-        return Batch(positions, nsd_ids, pixels, captions)
-
-    def _image(self, nsd_id: int) -> np.ndarray:
-        if self.adapter.row.image == "blank":
-            return np.full((425, 425, 3), BLANK_GREY, np.uint8)
-        try:
-            image = np.asarray(self.images[nsd_id])
-        except (OSError, KeyError, IndexError, ValueError, NsdError) as error:
-            raise ExtractionError(f"image of nsd_id {nsd_id} cannot be read: {error}") from error
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise ExtractionError(
-                f"image of nsd_id {nsd_id} has shape {image.shape} and type {image.dtype}; "
-                "expected (height, width, 3) uint8, red green blue"
-            )
-        return image
-
     def _run(self, batch: Batch, arrays, texts, lengths):
         """One encoding batch; on out-of-memory, again with half the rows."""
-        while True:
-            try:
-                self._encode(batch, arrays, texts, lengths)
-                return
-            except torch.OutOfMemoryError:
-                if self.n_rows == 1 and len(batch.positions) == 1:
-                    raise ModelError(
-                        f"one image of model {self.adapter.row.id!r} does not fit in the memory of "
-                        f"{self.adapter.device}; use a larger device or a smaller dtype"
-                    ) from None
-            self.n_rows, self.n_images = max(1, self.n_rows // 2), max(1, self.n_images // 2)
+        try:
+            return self._encode(batch, arrays, texts, lengths)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if self.n_rows == 1 and len(batch.positions) == 1:
+                raise ModelError(
+                    f"one image of model {self.adapter.row.id!r} does not fit in the memory of "
+                    f"{self.adapter.device}; use a larger device or a smaller dtype"
+                ) from None
+        # out of the except block, whose error holds the tensors that filled the memory
+        self.n_rows = max(1, self.n_rows // 2)
+        self.n_images = max(1, min(self.n_images, len(batch.positions)) // 2)
+        if self.adapter.device.type == "cuda":
             torch.cuda.empty_cache()
-            logger.warning("out of memory: batches are now %d rows, %d images", self.n_rows, self.n_images)
-            if len(batch.positions) > self.n_images:
-                for part in np.split(
-                    batch.positions, range(self.n_images, len(batch.positions), self.n_images)
-                ):
-                    self._run(_part(batch, np.isin(batch.positions, part)), arrays, texts, lengths)
-                return None
+        logger.warning("out of memory: batches are now %d rows, %d images", self.n_rows, self.n_images)
+        for part in batch.parts(self.n_images):
+            self._run(part, arrays, texts, lengths)
 
     @torch.inference_mode()
     def _encode(self, batch: Batch, arrays, texts, lengths):
@@ -255,7 +222,13 @@ class Extractor:
         n_images = len(batch.positions)
         if self.fixed:
             return [prompt for prompt in self.fixed for _ in range(n_images)]
-        return [self.adapter.prompt(i.text, caption) for i in self.instructions for caption in batch.captions]
+        read = list(zip(batch.captions, batch.nsd_ids, strict=True))
+        prompts = []
+        for instruction in self.instructions:
+            for caption, nsd_id in read:
+                prompts.append(self.adapter.prompt(instruction.text, caption))
+                self._check_length(prompts[-1], f"the caption of nsd_id {nsd_id}")
+        return prompts
 
     def _pool(self, rows, nsd_ids, number):
         adapter, rule = self.adapter, self.rule
@@ -290,16 +263,6 @@ class Extractor:
                 "n_tokens": lengths.ravel(),
             }
         )
-
-
-def _split(values: np.ndarray, length: int) -> list[np.ndarray]:
-    return np.split(values, range(length, len(values), length))
-
-
-def _part(batch: Batch, chosen: np.ndarray) -> Batch:
-    captions = batch.captions and [c for c, keep in zip(batch.captions, chosen, strict=True) if keep]
-    pixels = None if batch.pixels is None else batch.pixels[torch.from_numpy(chosen)]
-    return Batch(batch.positions[chosen], batch.nsd_ids[chosen], pixels, captions)
 
 
 def extract_features(extractor: Extractor, store: FeatureStore, shard=(0, 1), progress_bar: bool = False):

@@ -10,6 +10,7 @@ from ..design import trial_nsd_ids
 from ..models import checkpoint_folder, load_adapter, model_row
 from ..store import FeatureStore
 from .core import Extractor, extract_features
+from .pictures import SeenPictures, captions_identity, pictures_identity
 from .pooling import pooling_rule
 
 FINGERPRINTED_PACKAGES = ("torch", "transformers", "tokenizers", "pillow")
@@ -61,7 +62,13 @@ def extract(settings: Settings, model_id: str, shard=(0, 1), progress_bar: bool 
     adapter = load_adapter(row, folder, features.device, features.dtype, features.image_size, span)
     nsd_ids = study_stimuli(settings)
     captions = _captions(settings, nsd_ids) if adapter.takes_caption else None
-    images = nsd.StimulusBrick(settings.paths.nsd) if adapter.takes_image else None
+    images, seen = None, {}
+    if adapter.takes_image:
+        brick = nsd.StimulusBrick(settings.paths.nsd)
+        images = SeenPictures(brick, adapter.preprocess, len(nsd_ids))
+        seen["pictures"] = pictures_identity(brick, nsd_ids)
+    if captions:
+        seen["captions"] = captions_identity(captions)
     n_new = features.max_new_tokens
     if row.init == "random":
         n_new = features.max_new_tokens_random or n_new
@@ -71,7 +78,7 @@ def extract(settings: Settings, model_id: str, shard=(0, 1), progress_bar: bool 
     )  # fmt: skip
     store = FeatureStore(
         settings.paths.features(model_id), extractor.components(), nsd_ids, features.stimuli_per_block,
-        _fingerprint(settings, extractor), _storage(features.storage, adapter),
+        _fingerprint(settings, extractor) | seen, _storage(features.storage, adapter),
     )  # fmt: skip
     store.create(features.replace_stale)
     extract_features(extractor, store, shard, progress_bar)

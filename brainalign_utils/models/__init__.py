@@ -8,11 +8,13 @@ here.
 import torch
 
 from ..model_table import MODEL_BY_ID, Model
-from .base import Adapter, Component, Prompt
+from .base import Adapter, Component, LanguageAdapter
 from .checkpoints import ModelError, checkpoint_folder, fetch, resolve_device
 from .idefics import IdeficsAdapter
+from .pixels import BLANK_GREY
 from .prefixed import LlavaAdapter, MplugOwlAdapter
 from .qformer import Blip2Adapter, InstructBlipAdapter
+from .rows import Prompt
 from .unprompted import ClipAdapter, TextAdapter, VitAdapter
 
 FAMILIES = {
@@ -27,9 +29,11 @@ FAMILIES = {
 }
 
 __all__ = [
+    "BLANK_GREY",
     "FAMILIES",
     "Adapter",
     "Component",
+    "LanguageAdapter",
     "ModelError",
     "Prompt",
     "checkpoint_folder",
@@ -64,13 +68,13 @@ def load_adapter(row: Model, folder, device="auto", dtype="auto", image_size="na
     device : str
         "auto", "cpu", "cuda" or "cuda:N".
     dtype : {"auto", "float32", "bfloat16"}
-        "auto" is bfloat16 on a GPU and float32 elsewhere.
+        "auto" is the row's on a GPU and float32 elsewhere.
     image_size : "native" or int
     span : {"prompt", "image", "all"} or None
         Prompt positions to pool over.
     """
     place = resolve_device(device)
     if dtype == "auto":
-        dtype = "bfloat16" if place.type == "cuda" else "float32"
+        dtype = row.dtype if place.type == "cuda" else "float32"
     family = FAMILIES[row.family]
     return family(row, folder, place, getattr(torch, dtype), image_size, span)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.constants import HF_HUB_CACHE
 from huggingface_hub.errors import LocalEntryNotFoundError
 from torch import nn
 from transformers import AutoConfig
@@ -108,7 +109,7 @@ def _fetch_one(row: Model) -> Path:
     ignore = ["*.h5", "*.msgpack", "*.onnx", "*.ot", *(["*.bin", "*.pth", "*.pt"] if has_safetensors else [])]
     wanted = [f for f in info.siblings if not any(Path(f.rfilename).match(pattern) for pattern in ignore)]
     n_bytes = sum(file.size or 0 for file in wanted)
-    cache = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
+    cache = Path(HF_HUB_CACHE)
     free = shutil.disk_usage(next(folder for folder in (cache, *cache.parents) if folder.exists())).free
     if n_bytes > free:
         raise ModelError(

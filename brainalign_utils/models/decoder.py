@@ -4,55 +4,12 @@ A row is one image with one instruction.  ``start`` runs the prompts, ``step`` o
 ``keep`` drops finished rows.  States leave as reduced vectors, one per layer.
 """
 
-from dataclasses import dataclass
-
 import torch
-from transformers import Cache, DynamicCache, EncoderDecoderCache
+from transformers import DynamicCache, EncoderDecoderCache
 
 from .cache import growing_cache, select_rows
+from .rows import Prefix, PromptRows, span_weights
 from .taps import LayerTap, last_token, weighted_sum
-
-PROMPT_SPANS = ("prompt", "image", "all")
-
-
-@dataclass
-class Prefix:
-    """Beginning of the prompt that all instructions of an image share, already run.
-
-    ``cache`` holds (n_images, ...) keys and values, ``is_image`` (n_tokens,) marks image positions,
-    ``sums`` (n_states, n_images, width) adds up the states of the span, None when no span is pooled.
-    """
-
-    cache: Cache
-    is_image: torch.Tensor
-    sums: torch.Tensor | None
-
-
-@dataclass
-class PromptRows:
-    """Embedded prompts, padded on the left.
-
-    Parameters
-    ----------
-    embeds : (n_rows, n_tokens, width) tensor
-        Without the shared prefix.
-    mask, is_image : (n_rows, n_tokens) bool tensors
-        Real positions, and those that hold image tokens.
-    row_image : (n_rows,) int tensor
-        Which image of the batch each row looks at.
-    prefix : Prefix or None
-    """
-
-    embeds: torch.Tensor
-    mask: torch.Tensor
-    is_image: torch.Tensor
-    row_image: torch.Tensor
-    prefix: Prefix | None = None
-
-
-def span_weights(span: str | None, is_image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Positions of the prompt that a pooling takes: its text, its image, or all; never padding."""
-    return {"prompt": mask & ~is_image, "image": mask & is_image, "all": mask}[span]
 
 
 class CausalDecoder:
@@ -74,25 +31,26 @@ class CausalDecoder:
         self.n_layers = len(layers)
         self._cache = self._mask = self._row_image = None
 
-    def prefix(self, embeds, is_image, span: str | None) -> Prefix:
-        """Run the shared beginning of the prompt once per image.
+    def prefix(self, rows: PromptRows, span: str | None) -> Prefix:
+        """Run the beginnings of prompts, one a row, that several rows of :meth:`start` share.
 
         Parameters
         ----------
-        embeds : (n_images, n_tokens, width) tensor
-        is_image : (n_tokens,) bool tensor
+        rows : PromptRows
         span : {"prompt", "image", "all"} or None
             States to add up for pooling.
         """
-        cache = growing_cache(self.n_layers, embeds.shape[1])
-        mask = torch.ones(embeds.shape[:2], dtype=torch.bool, device=embeds.device)
+        cache = growing_cache(self.n_layers, rows.embeds.shape[1])
+        every = torch.arange(len(rows.embeds), device=rows.embeds.device)
+        self._row_image = rows.row_image
+        self._rows_changed()
         if span is None:
-            self._forward(embeds, mask, cache)
-            return Prefix(cache, is_image, None)
-        weights = span_weights(span, is_image.expand(len(embeds), -1), mask)
+            self._forward(rows.embeds, rows.mask, cache)
+            return Prefix(cache, rows.mask, rows.is_image, every, None)
+        weights = span_weights(span, rows.is_image, rows.mask)
         with self.tap.reducing(weighted_sum(weights)) as stacked:
-            self._forward(embeds, mask, cache)
-            return Prefix(cache, is_image, stacked())
+            self._forward(rows.embeds, rows.mask, cache)
+            return Prefix(cache, rows.mask, rows.is_image, every, stacked())
 
     def start(self, rows: PromptRows, n_new: int, span: str | None = None):
         """Run the prompts.
@@ -103,29 +61,28 @@ class CausalDecoder:
         states : (n_states, n_rows, width) float32 tensor
             Of the last prompt position, or the mean over ``span``.
         """
-        n_tokens, n_prefix = rows.embeds.shape[1], 0
+        prefix, n_tokens = rows.prefix, rows.embeds.shape[1]
         self._mask, self._row_image = rows.mask, rows.row_image
         self._rows_changed()
-        if rows.prefix is None:
+        if prefix is None:
             self._cache = growing_cache(self.n_layers, n_tokens + n_new)
         else:
-            n_prefix = len(rows.prefix.is_image)
-            self._cache = select_rows(rows.prefix.cache, rows.row_image, n_prefix + n_tokens + n_new)
-            self._mask = torch.nn.functional.pad(rows.mask, (n_prefix, 0), value=True)
+            self._mask = torch.cat([prefix.mask[prefix.row], rows.mask], dim=1)
+            self._cache = select_rows(prefix.cache, prefix.row, self._mask.shape[1] + n_new)
         weights = None if span is None else span_weights(span, rows.is_image, rows.mask)
         reduce = last_token if span is None else weighted_sum(weights)
         with self.tap.reducing(reduce) as stacked:
             hidden = self._forward(rows.embeds, self._mask, self._cache)
             states = stacked()
         if span is not None:
-            states = self._span_mean(states, weights, rows.prefix, span)
+            states = self._span_mean(states, weights, prefix, span)
         return self.head(hidden[:, -1]), states
 
     def _span_mean(self, sums, weights, prefix, span):
         counts = weights.sum(1)
         if prefix is not None:
-            sums = sums + prefix.sums[:, self._row_image]
-            counts = counts + span_weights(span, prefix.is_image, torch.ones_like(prefix.is_image)).sum()
+            sums = sums + prefix.sums[:, prefix.row]
+            counts = counts + span_weights(span, prefix.is_image, prefix.mask).sum(1)[prefix.row]
         if (counts == 0).any():
             raise ValueError(f"pooling {span!r} finds no such position in the prompt; choose another pooling")
         return sums / counts[:, None]

@@ -3,9 +3,10 @@
 import torch
 from transformers import AutoTokenizer
 
-from .base import Adapter, Component, Prompt, Tower, embed_rows, ending_ids
+from .base import Component, LanguageAdapter, Tower
 from .cache import placeholder, share_projections
 from .decoder import CausalDecoder
+from .rows import Prompt, embed_rows, ending_ids
 
 IMAGE_MARKUP = "<fake_token_around_image><image><fake_token_around_image>"
 
@@ -21,26 +22,39 @@ class IdeficsDecoder(CausalDecoder):
         resampled = model.config.use_resampler
         self.states_name = "perceiver_embeddings" if resampled else "image_encoder_embeddings"
 
+    def prefix(self, rows, span):
+        self.sees_image = torch.zeros_like(rows.mask)
+        return super().prefix(rows, span)
+
     def start(self, rows, n_new, span=None):
         # from the image's position on, tokens look at the image
         self.sees_image = rows.is_image.long().cumsum(1) > 0
         return super().start(rows, n_new, span)
+
+    def step(self, tokens):
+        self.sees_image = None  # all that is generated looks at the image
+        return super().step(tokens)
 
     def _rows_changed(self):
         for shared, projection in zip(self.shared, self.projections, strict=True):
             shared.assign(projection, self._row_image)
 
     def _extra_inputs(self, n_tokens):
-        n_rows = len(self._row_image)
-        sees = self.sees_image
-        if n_tokens == 1:
-            sees = torch.ones(n_rows, 1, dtype=torch.bool, device=self._row_image.device)
+        n_rows, sees = len(self._row_image), self.sees_image
+        if sees is None:
+            sees = torch.ones(n_rows, n_tokens, dtype=torch.bool, device=self._row_image.device)
         states = placeholder(self.image_states, n_rows).unsqueeze(1)
         return {self.states_name: states, "image_attention_mask": sees.long().unsqueeze(-1)}
 
 
-class IdeficsAdapter(Adapter):
-    """Vision tower, resampler and cross-attention keys once per image; the instruction precedes the image."""
+class IdeficsAdapter(LanguageAdapter):
+    """Vision tower, resampler and cross-attention keys once per image.
+
+    The instruction precedes the image, and tokens before the image do not see it, so that part of the
+    prompt is run once per instruction.
+    """
+
+    share_prefix = True
 
     def _setup(self):
         base, config = self.model.model, self.model.config
@@ -77,10 +91,23 @@ class IdeficsAdapter(Adapter):
 
     def rows(self, encoded, row_image, prompts):
         self.decoder.image_states, self.decoder.projections = encoded
-        embed = self.decoder.embed
-        rows = embed_rows(embed, [prompt.ids for prompt in prompts], None, row_image, self.device)
-        ids = [[token == self.image_id for token in prompt.ids] for prompt in prompts]
-        n_tokens = rows.mask.shape[1]
-        marks = torch.tensor([[False] * (n_tokens - len(row)) + row for row in ids], device=self.device)
-        rows.is_image = marks
+        ids, prefix = [prompt.ids for prompt in prompts], None
+        if self.share_prefix:
+            n_before = [row.index(self.image_id) for row in ids]
+            before = [row[:n] for row, n in zip(ids, n_before, strict=True)]
+            number = {beginning: i for i, beginning in enumerate(dict.fromkeys(before))}
+            # any image will do: nothing looks at it here
+            first = self._embedded(list(number), torch.zeros(len(number), dtype=torch.long))
+            prefix = self.decoder.prefix(first, self.span)
+            prefix = prefix.of_rows(torch.tensor([number[b] for b in before], device=self.device))
+            ids = [row[n:] for row, n in zip(ids, n_before, strict=True)]
+        rows = self._embedded(ids, row_image)
+        rows.prefix = prefix
         return rows, {}
+
+    def _embedded(self, ids, row_image):
+        rows = embed_rows(self.decoder.embed, ids, None, row_image.to(self.device), self.device)
+        n_tokens = rows.mask.shape[1]
+        marks = [[False] * (n_tokens - len(row)) + [token == self.image_id for token in row] for row in ids]
+        rows.is_image = torch.tensor(marks, device=self.device)
+        return rows

@@ -1,14 +1,17 @@
 """mPLUG-Owl and LLaVA: image tokens stand in the prompt before the instruction."""
 
+from abc import abstractmethod
+
 import torch
 from transformers import AutoTokenizer
 
 from ..mplug_owl import MplugOwlProcessor
-from .base import IMAGE, Adapter, Component, Prompt, Tower, embed_rows, ending_ids
+from .base import Component, LanguageAdapter, Tower
 from .decoder import causal_decoder
+from .rows import IMAGE, Prompt, embed_rows, ending_ids
 
 
-class PrefixedAdapter(Adapter):
+class PrefixedAdapter(LanguageAdapter):
     """The prompt up to the image's end is run once per image; instructions go on from its keys and values."""
 
     share_prefix = True
@@ -20,9 +23,9 @@ class PrefixedAdapter(Adapter):
         ids = self.prompt("x").ids
         return ids[: len(ids) - ids[::-1].index(IMAGE)]
 
-    def _image_tokens(self, pixels):
-        """Vision output with image tokens (n_images, n_tokens, width) as ``pooler_output``."""
-        raise NotImplementedError
+    @abstractmethod
+    def _image_tokens(self, pixels) -> torch.Tensor:
+        """Image tokens (n_images, n_tokens, width) of the language model."""
 
     def encode(self, pixels, captions=None):
         features, pooled = self.tower(self._image_tokens, pixels)
@@ -32,15 +35,15 @@ class PrefixedAdapter(Adapter):
         every = torch.arange(len(pixels), device=self.device)
         ids = [prefix_ids] * len(pixels)
         rows = embed_rows(self.decoder.embed, ids, features, every, self.device)
-        return (features, self.decoder.prefix(rows.embeds, rows.is_image[0], self.span)), {"vision": pooled}
+        return (features, self.decoder.prefix(rows, self.span)), {"vision": pooled}
 
     def rows(self, encoded, row_image, prompts):
         features, prefix = encoded
-        n_shared = 0 if prefix is None else len(prefix.is_image)
+        n_shared = 0 if prefix is None else prefix.mask.shape[1]
         ids = [prompt.ids[n_shared:] for prompt in prompts]
         image_tokens = features[row_image] if prefix is None else None
         rows = embed_rows(self.decoder.embed, ids, image_tokens, row_image, self.device)
-        rows.prefix = prefix
+        rows.prefix = prefix and prefix.of_rows(row_image)
         return rows, {}
 
     def _language_component(self):

@@ -3,13 +3,14 @@
 import torch
 from transformers import AutoProcessor
 
-from .base import IMAGE, Adapter, Component, Prompt, Tower, embed_rows, ending_ids, pad_left
+from .base import Component, LanguageAdapter, Tower
 from .cache import placeholder, share_projections
 from .decoder import Seq2SeqDecoder, causal_decoder
+from .rows import IMAGE, Prompt, PromptRows, embed_rows, ending_ids, pad_left
 from .taps import LayerTap, token_mean
 
 
-class InstructBlipAdapter(Adapter):
+class InstructBlipAdapter(LanguageAdapter):
     """The Q-Former reads the instruction too, so it runs once per row, on vision states shared per image."""
 
     qformer_reads_instruction = True
@@ -35,6 +36,7 @@ class InstructBlipAdapter(Adapter):
             "language": Component(n_language, config.text_config.hidden_size, True),
         }
         self.max_tokens = getattr(config.text_config, "max_position_embeddings", None)
+        self.max_qformer_tokens = config.qformer_config.max_position_embeddings
 
     def _share_cross_attention(self):
         self.shared = []
@@ -94,12 +96,13 @@ class Blip2Adapter(InstructBlipAdapter):
     def encode(self, pixels, captions=None):
         encoded, pooled = super().encode(pixels)
         n_images = len(pixels)
-        image_tokens, pooled["qformer"] = self._query(encoded, torch.arange(n_images, device=self.device))
+        every = torch.arange(n_images, device=self.device)
+        image_tokens, pooled["qformer"] = self._query(encoded, every)
         if isinstance(self.decoder, Seq2SeqDecoder):
             return (image_tokens, None), pooled
-        is_image = torch.ones(self.n_queries, dtype=torch.bool, device=self.device)
-        dtype = self.decoder.embed.weight.dtype
-        return (None, self.decoder.prefix(image_tokens.to(dtype), is_image, self.span)), pooled
+        is_image = torch.ones(image_tokens.shape[:2], dtype=torch.bool, device=self.device)
+        rows = PromptRows(image_tokens.to(self.decoder.embed.weight.dtype), is_image, is_image, every)
+        return (None, self.decoder.prefix(rows, self.span)), pooled
 
     def rows(self, encoded, row_image, prompts):
         image_tokens, prefix = encoded
@@ -109,5 +112,5 @@ class Blip2Adapter(InstructBlipAdapter):
             return embed_rows(embed, [p.ids for p in prompts], tokens, row_image, self.device), {}
         ids = [prompt.ids[self.n_queries :] for prompt in prompts]
         rows = embed_rows(embed, ids, None, row_image, self.device)
-        rows.prefix = prefix
+        rows.prefix = prefix.of_rows(row_image)
         return rows, {}

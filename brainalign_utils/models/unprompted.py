@@ -3,8 +3,9 @@
 import torch
 from transformers import AutoModel, AutoProcessor, AutoTokenizer
 
-from .base import Adapter, Component, Prompt, Tower, embed_rows, ending_ids
+from .base import Adapter, Component, LanguageAdapter, Tower
 from .decoder import causal_decoder
+from .rows import Prompt, embed_rows, ending_ids
 from .taps import LayerTap, weighted_sum
 
 
@@ -73,7 +74,7 @@ class ClipAdapter(Adapter):
             return stacked(), output.pooler_output
 
 
-class TextAdapter(Adapter):
+class TextAdapter(LanguageAdapter):
     """The language model of an MLLM alone: it reads a caption where the MLLM sees the image."""
 
     takes_image = False
