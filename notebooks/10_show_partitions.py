@@ -57,7 +57,7 @@ figures.save_figure(
 cortex, outlines = maps.load_cortex(settings), maps.all_outlines(settings)
 parts = maps.partition_maps(settings, models, reference, partner)
 label = f"shared by {reference} and {partner}, {unit}"
-fig = figures.plot_maps(parts["shared"], cortex, label, outlines=outlines, vmin=0)
+fig = figures.plot_maps(parts["shared"], cortex, label, outlines=outlines, vmin=0, vmax=1)
 figures.save_figure(
     fig, maps.map_table(parts["shared"], cortex), "shared_maps", settings,
     caption=f"Variance that {reference} and {partner} both explain, voxel by voxel; mean over models.",
