@@ -1,0 +1,28 @@
+"""After a finished build: each notebook that the miniature runs in a shared kernel also runs alone.
+
+``python tests/check_alone.py SETTINGS`` executes them from a clean kernel with the defaults of their
+parameters cell.  The other notebooks run alone in every build.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import jupytext
+
+from brainalign_utils.config import project_root
+from brainalign_utils.execute import declared_parameters, execute
+
+
+def main(settings: str) -> None:
+    sources = sorted((project_root() / "notebooks").glob("*.py"))
+    several = [path for path in sources if declared_parameters(jupytext.read(path)) - {"settings_file"}]
+    assert len(several) >= 4, several
+    with tempfile.TemporaryDirectory() as folder:
+        for source in several:
+            execute(source, Path(folder) / f"{source.stem}.ipynb", {"settings_file": settings})
+    print(f"run alone: {', '.join(path.stem for path in several)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
