@@ -1,6 +1,8 @@
 """The checks of ``test_book`` can fail: each is shown a page with one fault."""
 
 import pytest
+from PIL import Image
+from visiting import sizes_of_pictures
 
 pytestmark = pytest.mark.browser
 
@@ -66,3 +68,12 @@ def test_facts_of_pictures_headings_and_weight(site):
     (image,) = facts["images"]
     assert image["alt"] is None and image["inFigure"] and not image["hasCaption"]
     assert (image["loaded"], image["width"], image["height"]) == (True, 30, 20)
+
+
+def test_pictures_that_are_not_printed_are_missed(site):
+    folder, visitor = site
+    for name, size in (("a", (31, 17)), ("b", (53, 29))):
+        Image.effect_noise(size, 50).save(folder / f"{name}.png")
+    style = "<style>@media print{#b{display:none}}</style>"
+    (folder / "page.html").write_text(PAGE.format(f'{style}<img src="a.png"><img id="b" src="b.png">'))
+    assert sizes_of_pictures(visitor.visit("page").pdf) == {(31, 17)}

@@ -1,5 +1,6 @@
 """Load a page in every way a reader may see it, and keep what there was to see."""
 
+import re
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,13 @@ from axe_playwright_python.sync_playwright import Axe
 FACTS = Path(__file__).with_name("facts.js").read_text()
 DESKTOP, PHONE = {"width": 1200, "height": 900}, {"width": 390, "height": 844}
 SERIOUS = {"serious", "critical"}
+
+
+def sizes_of_pictures(pdf: bytes) -> set[tuple[int, int]]:
+    """Width and height in pixels of the pictures in a PDF that Chromium wrote."""
+    entries = re.findall(rb"<<[^<>]*/Subtype /Image[^<>]*>>", pdf)
+    keys = (rb"/Width (\d+)", rb"/Height (\d+)")
+    return {tuple(int(re.search(key, entry)[1]) for key in keys) for entry in entries}
 
 
 @dataclass
@@ -25,12 +33,15 @@ class Visit:
         Serious and critical violations that axe-core finds.
     problems : list of str
         Requests that failed, left the server or were answered with an error; errors in the console.
+    pdf : bytes
+        The page as it is printed.
     """
 
     facts: dict = field(default_factory=dict)
     views: dict = field(default_factory=dict)
     violations: dict = field(default_factory=dict)
     problems: list = field(default_factory=list)
+    pdf: bytes = b""
 
 
 class Visitor:
@@ -88,6 +99,8 @@ class Visitor:
                 if one["impact"] in SERIOUS
                 for node in one["nodes"]
             ]
+        tab.emulate_media(color_scheme="light")
+        visit.pdf = tab.pdf(print_background=True)
         tab.close()
         return visit
 
