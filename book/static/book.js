@@ -1,4 +1,5 @@
-/* One switch for all folded code cells, remembered.  Without JavaScript each cell opens by itself. */
+/* One switch for all folded code cells, remembered; what scrolls sideways can be reached by keyboard.
+   Without JavaScript each cell opens by itself. */
 (() => {
   "use strict";
   const KEY = "brainalign-code";
@@ -24,4 +25,14 @@
     show(remembered());
     place.append(button);
   });
+
+  /* Tables, code and equations that scroll take the focus, so that arrow keys move them. */
+  const reach = () => document.querySelectorAll("article :is(table, pre, div.math, figure)").forEach((box) => {
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+  });
+  window.addEventListener("load", reach);
+  window.addEventListener("resize", reach);
+  // docutils calls the references a list, but not its entries list items
+  document.addEventListener("DOMContentLoaded", () => document.querySelectorAll(".citation-list[role=list]").forEach((list) => list.removeAttribute("role")));
 })();

@@ -34,7 +34,7 @@ async () => {
       width: image.naturalWidth,
       height: image.naturalHeight,
     })),
-    headings: [...document.querySelectorAll("article :is(h1,h2,h3,h4,h5,h6)")]
+    headings: [...(document.querySelector("article") ?? document).querySelectorAll("h1,h2,h3,h4,h5,h6")]
       .filter(shown)
       .map((h) => [Number(h.tagName[1]), h.textContent.trim()]),
     text: document.querySelector("article")?.innerText ?? "",
