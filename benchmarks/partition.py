@@ -5,7 +5,7 @@
 
 The list is 45 pairs and 10 leave-one-out models of ten instructions, one plain ridge fit each.
 himalaya is timed on one pair (and, with ``--full``, one leave-one-out model) and multiplied by
-their number.  Times are processor time by thread, as in ``benchmarks/ridge.py``.
+their number.  See README.md beside this file for what the columns mean.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import torch
-from ridge import RESULTS, busy_time, stamp
+from ridge import stamp, write
 
 from brainalign_utils.partition.fit import TOLERANCE, partition_instructions
 from brainalign_utils.ridge.banded import fit_weighting, share
@@ -45,27 +45,30 @@ def simulate(shape, seed=0):
 
 
 def timed(call):
-    """Busy and wall seconds of a call, and its value."""
-    busy, wall = busy_time("cpu"), time.perf_counter()
+    """Wall and processor seconds of a call, and its value."""
+    start, cpu = time.perf_counter(), time.process_time()
     value = call()
-    return busy_time("cpu") - busy, time.perf_counter() - wall, value
+    return np.array([time.perf_counter() - start, time.process_time() - cpu]), value
 
 
 def phantom():
-    """One call as the notebook makes it."""
+    """One call as the notebook makes it, with the settings of the phantom and with the default."""
     features, Y, Y_test = simulate(PHANTOM)
-    busy, wall, _ = timed(lambda: partition_instructions(features, Y, Y_test, ALPHAS))
-    return [
-        row("phantom", PHANTOM, "ours, banded: 45 pairs x 11 ratios, leave-one-out", busy, wall, target=20)
-    ]
+    rows = []
+    for n_ratios, target in ((5, 20), (11, None)):
+        seconds, _ = timed(lambda n=n_ratios: partition_instructions(features, Y, Y_test, ALPHAS, n_ratios=n))
+        what = f"ours, banded: 45 pairs x {n_ratios} ratios, 10 leave-one-outs"
+        rows.append(row("phantom", PHANTOM, what, seconds, target=target))
+    return rows
 
 
-def row(name, shape, what, busy, wall, **more):
+def row(name, shape, what, seconds, **more):
     n, _, p, t = shape
     sizes = {"n_stimuli": n, "n_features": p, "n_voxels": t, "n_bands": N_BANDS, "n_alphas": len(ALPHAS)}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    times = {"busy_seconds": round(busy, 1), "seconds": round(wall, 1), "peak_mb": round(peak)}
-    return {"row": name, **sizes, "what": what, **times, "load": round(os.getloadavg()[0], 1), **more}
+    times = dict(zip(("seconds", "cpu_seconds"), np.round(seconds, 2), strict=True))
+    times |= {"peak_mb": round(peak), "load": round(os.getloadavg()[0], 1)}
+    return {"row": name, "what": what, **sizes, **times, **more}
 
 
 def full_list(full):
@@ -74,20 +77,20 @@ def full_list(full):
     folds = make_folds(len(Y), 5)
     bands, tests = ([torch.as_tensor(b) for b in side] for side in zip(*features.values(), strict=True))
     responses = torch.as_tensor(Y)
-    shared, _, data = timed(lambda: share(bands, tests, responses, folds, N_BANDS))
+    shared, data = timed(lambda: share(bands, tests, responses, folds, N_BANDS))
     pairs = list(combinations(range(N_BANDS), 2))
     rest = [[k for k in range(N_BANDS) if k != b] for b in range(N_BANDS)]
     ours = {}
     for kind, models in (("pair", pairs), ("leave-one-out", rest)):
         chosen = models if full else models[:2]
-        busy, _, _ = timed(
+        seconds, _ = timed(
             lambda chosen=chosen: [
                 fit_weighting(data, m, np.ones(len(m)), ALPHAS, EXACT_TOLERANCE).choice for m in chosen
             ]
         )
-        ours[kind] = busy / len(chosen), len(chosen)
+        ours[kind] = seconds / len(chosen), len(chosen)
         print("ours", kind, ours[kind], flush=True)
-    banded, _, _ = timed(lambda: fit_weighting(data, pairs[0], [0.5, 1.5], ALPHAS, TOLERANCE, split=True))
+    banded, _ = timed(lambda: fit_weighting(data, pairs[0], [0.5, 1.5], ALPHAS, TOLERANCE, split=True))
     peer = {"pair": himalaya_seconds([bands[b] for b in pairs[0]], responses)}
     if full:
         peer["leave-one-out"] = himalaya_seconds([bands[b] for b in rest[0]], responses)
@@ -95,16 +98,16 @@ def full_list(full):
 
 
 def himalaya_seconds(Xs, Y):
-    """Busy seconds of the authors' solver on concatenated bands."""
+    """Seconds of the authors' solver on concatenated bands."""
     from himalaya.backend import set_backend
     from himalaya.ridge import RidgeCV
 
     set_backend("torch")
     params = {"n_targets_batch": 500, "n_alphas_batch": 10, "n_targets_batch_refit": 100, "warn": False}
     model = RidgeCV(alphas=torch.as_tensor(ALPHAS, dtype=torch.float32), cv=5, solver_params=params)
-    busy, _, _ = timed(lambda: model.fit(torch.cat(Xs, dim=1), Y))
-    print("himalaya", sum(X.shape[1] for X in Xs), busy, flush=True)
-    return busy
+    seconds, _ = timed(lambda: model.fit(torch.cat(Xs, dim=1), Y))
+    print("himalaya", sum(X.shape[1] for X in Xs), seconds, flush=True)
+    return seconds
 
 
 def list_rows(shared, ours, banded, peer):
@@ -113,15 +116,14 @@ def list_rows(shared, ours, banded, peer):
     # a leave-one-out model has more features than a pair: its price bounds it from below
     peer_total = sum(count * peer.get(kind, peer["pair"]) for kind, count in counts.items())
     note = "one pair" + (", one leave-one-out" if "leave-one-out" in peer else "; leave-one-out as a pair")
-    rows = [row("list", FULL, "ours: shared products", shared, shared)]
+    rows = [row("list", FULL, "ours: shared products", shared)]
     for kind, (seconds, n) in ours.items():
-        rows.append(row("list", FULL, f"ours: one {kind}", seconds, seconds, sample=n))
-    rows.append(row("list", FULL, "ours: one ratio of a banded pair", banded, banded, sample=1))
-    rows.append(row("list", FULL, "ours: whole list", total, total))
-    rows.append(
-        row("list", FULL, "himalaya: whole list", peer_total, peer_total, sample=note, target=15)
-        | {"ratio": round(peer_total / total, 1)}
-    )
+        rows.append(row("list", FULL, f"ours: one {kind}", seconds, sample=f"mean of {n}"))
+    rows.append(row("list", FULL, "ours: one ratio of a banded pair", banded, sample="one"))
+    rows.append(row("list", FULL, "ours: whole list", total, sample="sum of the rows above"))
+    ratio, cpu_ratio = np.round(peer_total / total, 1)
+    more = {"target": 15, "ratio": ratio, "cpu_ratio": cpu_ratio}
+    rows.append(row("list", FULL, "himalaya: whole list", peer_total, sample=note, **more))
     return rows
 
 
@@ -137,13 +139,7 @@ def main():
     torch.set_num_threads(args.threads)
     rows = [] if args.only == "list" else phantom()
     rows += [] if args.only == "phantom" else full_list(args.full)
-    table = stamp(pd.DataFrame(rows), args)
-    path = RESULTS / "partition.csv"
-    if path.exists():
-        old = pd.read_csv(path)
-        table = pd.concat([old[~old.row.isin(table.row)], table], ignore_index=True)
-    table.to_csv(path, index=False)
-    print(table.to_string())
+    print(write(stamp(pd.DataFrame(rows), args), "partition", ("row",)).to_string())
 
 
 if __name__ == "__main__":

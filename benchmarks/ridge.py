@@ -2,25 +2,22 @@
 
     python benchmarks/ridge.py                    # all rows but the largest
     python benchmarks/ridge.py --rows paper       # the shape of the paper: half an hour of himalaya
+    python benchmarks/ridge.py --rows mid --solvers ours      # ours again, peers as measured before
     python benchmarks/ridge.py --scale            # one subject of NSD within 8 GB, ours only
     python benchmarks/ridge.py --grow             # time against voxels, features and alphas
     python benchmarks/ridge.py --device cuda
 
-Every run is a process of its own, solvers take turns, medians are reported.  Memory is the
-growth of the resident set beyond the data.  Busy time is processor time by thread: the time that
-the fit would take on a machine with nothing else to do.  Tables call it ``seconds``, ratios are
-made of it, and ``wall_seconds`` stands beside it.  The roofline is the rate of a large float32
-matrix product in busy time, measured in the same process before and after the fit.
+Every run is a process of its own, solvers take turns, medians are reported; see README.md beside
+this file for what the columns mean.
 """
 
 import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
-import tempfile
+import threading
 import time
 import warnings
 from datetime import UTC, datetime
@@ -29,8 +26,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 
 RESULTS = Path(__file__).parent / "results"
+OUTPUTS = Path(__file__).parents[1] / "_build" / "benchmark"
+"""Alphas and predictions of the last run of every solver, to compare them."""
+
+FACTS = {"machine", "versions", "date", "revision"}
 N_TEST = 300
 ALPHAS = (1, 4)
 
@@ -67,14 +69,13 @@ def simulate(shape, decaying=False, seed=0):
     return X[:n], Y[:n], X[n:], np.logspace(*ALPHAS, n_alphas)
 
 
-def busy_time(device):
-    """Seconds of processor time by thread; wall time where an accelerator works."""
+def clock(device):
+    """Wall time, when all work given to an accelerator is done."""
     import torch
 
     if device == "cuda":
         torch.cuda.synchronize()
-        return time.perf_counter()
-    return time.process_time() / torch.get_num_threads()
+    return time.perf_counter()
 
 
 def gemm_rate(device):
@@ -84,10 +85,44 @@ def gemm_rate(device):
     a, b = torch.randn(3072, 3072, device=device), torch.randn(3072, 3072, device=device)
     best = 0.0
     for _ in range(3):
-        start = busy_time(device)
+        start = clock(device)
         a @ b
-        best = max(best, 2 * 3072**3 / (busy_time(device) - start) / 1e9)
+        best = max(best, 2 * 3072**3 / (clock(device) - start) / 1e9)
     return best
+
+
+class PeakMemory:
+    """Largest growth of the resident set (of the allocated memory, on an accelerator) in MiB."""
+
+    def __init__(self, device):
+        self.device = device
+
+    def __enter__(self):
+        import torch
+
+        if self.device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+            self.start = torch.cuda.memory_allocated()
+            return self
+        self.process, self.done = psutil.Process(), threading.Event()
+        self.start = self.peak = self.process.memory_info().rss
+        self.thread = threading.Thread(target=self._watch)
+        self.thread.start()
+        return self
+
+    def _watch(self):
+        while not self.done.wait(0.005):
+            self.peak = max(self.peak, self.process.memory_info().rss)
+
+    def __exit__(self, *error):
+        import torch
+
+        if self.device == "cuda":
+            self.peak = torch.cuda.max_memory_allocated()
+        else:
+            self.done.set()
+            self.thread.join()
+        self.mb = (self.peak - self.start) / 2**20
 
 
 def run_ours(X, Y, X_test, alphas, device):
@@ -172,10 +207,6 @@ SOLVERS = {
 }
 
 
-def _resident_peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def work(solver, shape, decaying, threads, device, out):
     """One timed fit in this process; prints a JSON line and saves alphas and predictions."""
     import torch
@@ -185,17 +216,16 @@ def work(solver, shape, decaying, threads, device, out):
     run = SOLVERS[solver]
     run(*simulate((200, 20, 30, 8)), device)  # loads libraries
     data = simulate(shape, decaying)
-    rate, before = gemm_rate(device), _resident_peak()
-    start_busy, start = busy_time(device), time.perf_counter()
-    best_alphas, predictions, info = run(*data, device)
-    busy, seconds = busy_time(device) - start_busy, time.perf_counter() - start
-    extra = _resident_peak() - before
+    rate = gemm_rate(device)
+    with PeakMemory(device) as memory:
+        start, start_cpu = clock(device), time.process_time()
+        best_alphas, predictions, info = run(*data, device)
+        times = {"seconds": clock(device) - start, "cpu_seconds": time.process_time() - start_cpu}
     if "flops" in info:
         info["eigh_seconds"] = eigh_seconds(shape, info, device)
     rate = max(rate, gemm_rate(device))
     np.savez(out, best_alphas=best_alphas, predictions=predictions)
-    times = {"seconds": busy, "wall_seconds": seconds}
-    print(json.dumps(times | {"extra_mb": extra, "gemm_rate": rate} | info))
+    print(json.dumps(times | {"extra_mb": memory.mb, "gemm_rate": rate} | info))
 
 
 def eigh_seconds(shape, info, device):
@@ -209,15 +239,16 @@ def eigh_seconds(shape, info, device):
     for dims, times in ((size, 1), (fold_size, count)):
         if times:
             matrix = torch.randn(dims, dims, device=device, dtype=getattr(torch, info["eigh_dtype"]))
-            start = busy_time(device)
+            start = clock(device)
             torch.linalg.eigh(matrix + matrix.T)
-            seconds += times * (busy_time(device) - start)
+            seconds += times * (clock(device) - start)
     return seconds
 
 
-def measure(solver, shape, args, folder, decaying=False):
+def measure(solver, shape, args, name, decaying=False):
     """Run one fit in a fresh process."""
-    out = Path(folder) / f"{solver}.npz"
+    out = OUTPUTS / f"{name}-{solver}.npz"
+    out.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, __file__, "--work", solver, *map(str, shape), str(int(decaying)), str(out)]
     command += ["--threads", str(args.threads), "--device", args.device]
     environment = os.environ | {k: str(args.threads) for k in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
@@ -225,59 +256,69 @@ def measure(solver, shape, args, folder, decaying=False):
     if done.returncode:
         raise RuntimeError(f"{solver} on {shape} failed:\n{done.stderr[-2000:]}")
     item = json.loads(done.stdout.splitlines()[-1]) | {"load": os.getloadavg()[0]}
-    times = {key: item[key] * N_FOLDS_OF.get(solver, 1) for key in ("seconds", "wall_seconds")}
-    return item | times
+    item |= {key: item[key] * N_FOLDS_OF.get(solver, 1) for key in ("seconds", "cpu_seconds")}
+    print(name, solver, {k: round(v, 2) if isinstance(v, float) else v for k, v in item.items()}, flush=True)
+    return item
 
 
-def agreement(folder, solver):
-    """Share of voxels with the same alpha as ours, and the largest difference of predictions."""
-    with np.load(Path(folder) / "ours.npz") as a, np.load(Path(folder) / f"{solver}.npz") as b:
-        same = np.isclose(a["best_alphas"], b["best_alphas"], rtol=1e-3)
-        error = np.abs(a["predictions"] - b["predictions"]).max(0) / a["predictions"].std(0)
-    return float(same.mean()), float(error[same].max()) if same.any() else np.nan
+def sizes(shape):
+    return dict(zip(("n_stimuli", "n_features", "n_voxels", "n_alphas"), shape, strict=True))
 
 
 def benchmark(name, args):
-    """All solvers of a row, taking turns."""
+    """All solvers of a row, taking turns; their runs replace those of earlier calls."""
     shape, peers = ROWS[name]
-    runs = {solver: [] for solver in ("ours", *peers) if solver in args.solvers}
-    repeats = 1 if name == "paper" else args.repeats
-    with tempfile.TemporaryDirectory() as folder:
-        for _ in range(repeats):
-            for solver in runs:
-                runs[solver].append(measure(solver, shape, args, folder, name == "decaying"))
-                print(name, solver, runs[solver][-1], flush=True)
-        if name == "paper" and len(runs) > 1:  # the machine may change while the peer runs
-            runs["ours"].append(measure("ours", shape, args, folder))
-        rows = []
-        ours = _median(runs["ours"], "seconds")
-        for solver, items in runs.items():
-            row = dict(zip(("n_stimuli", "n_features", "n_voxels", "n_alphas"), shape, strict=True))
-            row |= {"row": name, "solver": solver, "n_runs": len(items), "target": peers.get(solver)}
-            keys = ("seconds", "wall_seconds", "extra_mb", "gemm_rate", "load")
-            row |= {key: round(_median(items, key), 2) for key in keys}
-            row["ratio"] = round(_median(items, "seconds") / ours, 2)
-            if solver == "ours":
-                row |= roofline(items)
-            else:
-                row["same_alpha"], row["prediction_error"] = agreement(folder, solver)
-            rows.append(row)
-    return rows
+    runs = []
+    for k in range(args.repeats):
+        for solver in ("ours", *peers):
+            if solver in args.solvers and (k == 0 or f"{name}/{solver}" not in args.once):
+                item = measure(solver, shape, args, name, name == "decaying")
+                runs.append({"row": name, "solver": solver} | sizes(shape) | item)
+    return runs
+
+
+def summarise(runs):
+    """One row per solver from all runs: medians, ratios to ours, share of the roofline, agreement."""
+    rows = []
+    for (name, solver), items in runs.groupby(["row", "solver"], sort=False):
+        ours = runs[(runs.row == name) & (runs.solver == "ours")]
+        first = items.iloc[-1]
+        row = {
+            key: first[key] for key in ("row", "solver", "n_stimuli", "n_features", "n_voxels", "n_alphas")
+        }
+        row |= {"n_runs": len(items), "target": ROWS[name][1].get(solver)}
+        for key in ("seconds", "cpu_seconds", "extra_mb", "gemm_rate", "load"):
+            row[key] = round(items[key].median(), 2)
+        if solver == "ours":
+            row |= roofline(items)
+        elif len(ours):
+            row["ratio"] = round(items.seconds.median() / ours.seconds.median(), 2)
+            row["cpu_ratio"] = round(items.cpu_seconds.median() / ours.cpu_seconds.median(), 2)
+            row |= agreement(name, solver)
+        rows.append(row | {key: first[key] for key in sorted(FACTS)})
+    return pd.DataFrame(rows)
+
+
+def agreement(name, solver):
+    """Share of voxels with the same alpha as ours, and the largest difference of their predictions."""
+    paths = [OUTPUTS / f"{name}-{s}.npz" for s in ("ours", solver)]
+    if solver in N_FOLDS_OF or not all(path.exists() for path in paths):
+        return {}
+    with np.load(paths[0]) as a, np.load(paths[1]) as b:
+        same = np.isclose(a["best_alphas"], b["best_alphas"], rtol=1e-3)
+        error = np.abs(a["predictions"] - b["predictions"]).max(0) / a["predictions"].std(0)
+    return {"same_alpha": same.mean(), "prediction_error": error[same].max() if same.any() else np.nan}
 
 
 def roofline(items):
     """Shares of the time that matrix products at the measured rate, and eigh besides, would take."""
-    gemm = [i["flops"] / i["gemm_rate"] / 1e9 / i["seconds"] for i in items]
-    bound = [g + i["eigh_seconds"] / i["seconds"] for g, i in zip(gemm, items, strict=True)]
+    gemm = items.flops / items.gemm_rate / 1e9 / items.seconds
+    bound = gemm + items.eigh_seconds / items.seconds
     keys = ("form", "folds", "eigh_dtype", "n_nodes", "n_products")
     return {
-        "share_of_gemm_roofline": round(float(np.median(gemm)), 3),
-        "share_of_bound_with_eigh": round(float(np.median(bound)), 3),
-    } | {key: items[0][key] for key in keys}
-
-
-def _median(items, key):
-    return float(np.median([item[key] for item in items]))
+        "share_of_gemm_roofline": round(gemm.median(), 3),
+        "share_of_bound_with_eigh": round(bound.median(), 3),
+    } | {key: items[key].iloc[-1] for key in keys}
 
 
 def grow(args):
@@ -285,47 +326,48 @@ def grow(args):
     rows = []
     for variable, (axis, shapes) in GROW.items():
         for shape in shapes:
-            with tempfile.TemporaryDirectory() as folder:
-                for solver, engine in (("ours", "brainalign"), ("himalaya", "himalaya")):
-                    item = measure(solver, shape, args, folder)
-                    row = dict(zip(("n_stimuli", "n_features", "n_voxels", "n_alphas"), shape, strict=True))
-                    row |= {"variable": variable, "size": shape[axis], "engine": engine}
-                    row |= {"seconds": item["seconds"], "wall_seconds": item["wall_seconds"]}
-                    rows.append(row | {"extra_mb": item["extra_mb"], "load": item["load"]})
-                    print(rows[-1], flush=True)
+            for solver, engine in (("ours", "brainalign"), ("himalaya", "himalaya")):
+                runs = pd.DataFrame([measure(solver, shape, args, "growth") for _ in range(args.repeats)])
+                keys = ("seconds", "cpu_seconds", "extra_mb", "load")
+                row = sizes(shape) | {"variable": variable, "size": shape[axis], "engine": engine}
+                rows.append(row | {k: round(runs[k].median(), 3) for k in keys} | {"n_runs": len(runs)})
     return rows
 
 
 def scale(args):
     """One subject of NSD at full size, ours only; resident memory of the whole process."""
-    with tempfile.TemporaryDirectory() as folder:
-        item = measure("ours", SCALE, args, folder)
+    item = measure("ours", SCALE, args, "scale")
     n, p, t, _ = SCALE
     data = (n + N_TEST) * (p + t) * 4 / 2**20
-    row = dict(zip(("n_stimuli", "n_features", "n_voxels", "n_alphas"), SCALE, strict=True))
     return [
-        row | item | {"data_mb": round(data), "total_mb": round(data + item["extra_mb"]), "limit_mb": 8192}
+        sizes(SCALE)
+        | item
+        | {"data_mb": round(data), "total_mb": round(data + item["extra_mb"]), "limit_mb": 8192}
     ]
 
 
 def stamp(table, args):
-    """Add machine, versions and date to a table."""
+    """Add machine, versions, date and revision to a table."""
     table["machine"] = f"{_processor()}, {os.cpu_count()} cores, {args.threads} threads, {args.device}"
     table["versions"] = ", ".join(f"{p} {version(p)}" for p in ("torch", "himalaya", "scikit-learn", "numpy"))
     table["date"] = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    command = ["git", "-C", str(RESULTS.parent), "rev-parse", "--short", "HEAD"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    table["revision"] = done.stdout.strip() or "unknown"
     return table
 
 
-def write(rows, name, args):
-    """Merge rows into ``results/<name>.csv``."""
-    table = stamp(pd.DataFrame(rows), args)
+def write(table, name, keys=()):
+    """Write ``results/<name>.csv``; rows of an older file stay where ``keys`` are not measured anew."""
     path = RESULTS / f"{name}.csv"
-    if "row" in table and path.exists():
+    if keys and path.exists():
         old = pd.read_csv(path)
-        table = pd.concat([old[~old.row.isin(table.row)], table], ignore_index=True)
+        measured = set(table[list(keys)].itertuples(index=False, name=None))
+        keep = [key not in measured for key in old[list(keys)].itertuples(index=False, name=None)]
+        table = pd.concat([old[keep], table], ignore_index=True)
     RESULTS.mkdir(exist_ok=True)
     table.to_csv(path, index=False)
-    print(table.to_string())
+    return table
 
 
 def _processor():
@@ -341,6 +383,7 @@ def main():
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=[r for r in ROWS if r != "paper"])
     parser.add_argument("--solvers", nargs="+", choices=SOLVERS, default=list(SOLVERS))
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--once", nargs="*", default=["paper/himalaya"], help="row/solver to run once only")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--scale", action="store_true")
@@ -351,12 +394,14 @@ def main():
         solver, *shape, decaying, out = args.work
         work(solver, tuple(map(int, shape)), bool(int(decaying)), args.threads, args.device, out)
     elif args.scale:
-        write(scale(args), "ridge_scale", args)
+        print(write(stamp(pd.DataFrame(scale(args)), args), "ridge_scale").T.to_string())
     elif args.grow:
-        write(grow(args), "ridge_growth", args)
+        print(write(stamp(pd.DataFrame(grow(args)), args), "ridge_growth").to_string())
     else:
         for name in args.rows:
-            write(benchmark(name, args), "ridge", args)
+            runs = stamp(pd.DataFrame(benchmark(name, args)), args)
+            runs = write(runs, "ridge_runs", ("row", "solver"))
+            print(write(summarise(runs), "ridge").T.to_string(), flush=True)
 
 
 if __name__ == "__main__":
