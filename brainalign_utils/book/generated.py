@@ -4,7 +4,6 @@ from pathlib import Path
 from statistics import median
 
 import nbformat
-import pandas as pd
 import yaml
 
 from ..config import Settings
@@ -70,25 +69,6 @@ def cost_table(executed: Path) -> str:
     table = markdown_table(("notebook", "runs", "median s", "longest s", "total s", "peak memory GiB"), rows)
     facts = f"Machine: {machine}. Jobs run side by side, one per core; times include starting a kernel."
     return f"{table}\n\n{facts if rows else 'Nothing was executed.'}\n"
-
-
-def ridge_table(results: Path) -> str:
-    """Table of the ridge benchmark, from the file that ``benchmarks/ridge.py`` writes."""
-    if not results.is_file():
-        return "Not measured yet: `make benchmark`.\n"
-    table = pd.read_csv(results)
-    columns = ["n, p, voxels, penalties", "solver", "CPU seconds, one thread"]
-    columns += ["ours is faster by", "target", "runs", "load"]
-    rows = []
-    for row in table.itertuples():
-        shape = f"{row.n_stimuli}, {row.n_features}, {row.n_voxels}, {row.n_alphas}"
-        ratio = "" if row.solver == "ours" else f"{row.ratio:.1f}x"
-        target = "" if pd.isna(row.target) else f"{row.target:g}x"
-        rows += [(shape, row.solver, f"{row.seconds:.1f}", ratio, target, row.n_runs, f"{row.load:.1f}")]
-    facts = f"Machine: {table.machine.iloc[-1]}; {table.versions.iloc[-1]}; {table.date.iloc[-1]}."
-    return (
-        f"{markdown_table(columns, rows)}\n\n{facts} *Load* is the machine's load average during the runs.\n"
-    )
 
 
 def citation(root: Path) -> str:

@@ -10,7 +10,7 @@ import yaml
 from .. import dependencies, execute
 from ..config import Paths, Settings
 from ..measured import limits_table
-from . import contents, generated, numbers, pages, prose, provenance, widgets
+from . import benchmarks, contents, generated, numbers, pages, prose, provenance, widgets
 
 ANNOUNCEMENT = {
     "phantom": "<strong>Phantom data.</strong> Simulated brains, drawn scenes and tiny models: "
@@ -115,19 +115,22 @@ def _cost(settings):
 
 
 def _stage_generated(settings, root, folder):
+    results = root / "benchmarks" / "results"
+    folder.mkdir()
     texts = {
         "notice": NOTICES[settings.data],
         "answer": (root / "book" / f"answer-{settings.data}.md").read_text(),
         "front_figure": pages.front_figure("figure_2", "04_compare_models", settings.paths.root / "figures"),
         "cost": _cost(settings),
-        "ridge": generated.ridge_table(root / "benchmarks" / "results" / "ridge.csv"),
-        "limits": limits_table(root / "benchmarks" / "results"),
+        "ridge": benchmarks.ridge_table(results / "ridge.csv"),
+        "growth": benchmarks.growth(results / "ridge_growth.csv", folder),
+        "partition": benchmarks.partition_table(results / "partition.csv"),
+        "limits": limits_table(results),
         "models": generated.model_table(settings),
         "prompts": generated.prompt_table(settings),
         "instructions": generated.instruction_table(settings),
         "citation": generated.citation(root),
         "api": generated.api_reference(contents.DOCUMENTED),
     }
-    folder.mkdir()
     for name, text in texts.items():
         (folder / f"{name}.md").write_text(text)

@@ -154,6 +154,7 @@ def fit_weighting(data: BandedData, bands, weights, alphas, tolerance, index=0, 
         data.Y.shape[1],
         tolerance,
         grams=_grams(data, design.form, bands, weights, features, scales),
+        rotate=False,  # shared products belong to the features as they are
     )
     tests = [refit.test_features(X_test, None)]
     if split:

@@ -29,6 +29,9 @@ MIX_COST = 12
 SMALLEST_GROUP = 32
 """Dimensions a group should have on average; smaller ones cost more to mix than they save."""
 
+CHUNK_ROWS = 64
+"""Rows of predictions that are mixed and used at a time."""
+
 GROUP_WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0, np.inf)
 """Candidate widths of a group of eigenvalues, in octaves."""
 
@@ -229,39 +232,57 @@ def _like(array, like):
     return torch.as_tensor(np.ascontiguousarray(array), device=like.device, dtype=like.dtype)
 
 
-def filtered_products(left, right, plan: SpectrumPlan, subtract=None, workspace=None):
-    """``left diag(f) right`` at every node, optionally minus a constant matrix.
+def filtered_chunks(left, right, plan: SpectrumPlan, subtract=None, workspace=None, n_rows=CHUNK_ROWS):
+    """``left diag(f) right`` at every node, optionally minus a constant matrix, by chunks of rows.
+
+    A chunk is small enough to be used while it is in the processor's cache.
 
     Parameters
     ----------
-    left : tensor of shape (n_rows, n_dims)
+    left : tensor of shape (n_all_rows, n_dims)
     right : tensor of shape (n_dims, n_columns)
     plan : SpectrumPlan
-    subtract : tensor of shape (n_rows, n_columns) or None
+    subtract : tensor of shape (n_all_rows, n_columns) or None
     workspace : Workspace or None
-        Buffers to reuse; the result lives in one of them.
+        Buffers to reuse; a chunk lives in one of them until the next.
+    n_rows : int
+        Rows of a chunk.
 
-    Returns
-    -------
-    tensor of shape (n_nodes, n_rows, n_columns)
+    Yields
+    ------
+    rows : slice
+    chunk : tensor of shape (n_rows, n_nodes, n_columns)
     """
     workspace = workspace or Workspace(left)
-    n_rows, n_columns = left.shape[0], right.shape[1]
-    n_nodes, total = plan.mix.shape
-    extra = 0 if subtract is None else 1
-    parts = workspace.get("parts", total + extra, n_rows, n_columns)
-    mix, start = plan.mix, 0
+    parts, mix = _products(left, right, plan, subtract, workspace)
+    for start in range(0, len(left), n_rows):
+        rows = slice(start, min(start + n_rows, len(left)))
+        chunk = workspace.get("nodes", rows.stop - start, len(mix), right.shape[1])
+        yield rows, torch.matmul(mix, parts[rows], out=chunk)
+
+
+def filtered_products(left, right, plan: SpectrumPlan, subtract=None, workspace=None):
+    """All chunks of :func:`filtered_chunks` as one tensor of shape (n_nodes, n_rows, n_columns)."""
+    ((_, products),) = filtered_chunks(left, right, plan, subtract, workspace, len(left))
+    return products.transpose(0, 1)
+
+
+def _products(left, right, plan, subtract, workspace):
+    """Products that the plan mixes, (n_rows, total_rank, n_columns), and how it mixes them."""
+    n_columns, n_products = right.shape[1], plan.mix.shape[1] + (subtract is not None)
+    flat = workspace.get("parts", len(left), n_products * n_columns)
+    start = 0
     for dims, factors in zip(plan.slices, plan.factors, strict=True):
-        stop = start + len(factors)
-        scaled = (left[:, dims] * factors[:, None, :]).flatten(0, 1)  # (rank * n_rows, size)
-        torch.mm(scaled, right[dims], out=parts[start:stop].view(-1, n_columns))
+        stop = start + len(factors) * n_columns
+        scaled = workspace.get("scaled", factors.shape[1], len(factors), n_columns)
+        torch.mul(factors.T[:, :, None], right[dims][:, None], out=scaled)
+        torch.mm(left[:, dims], scaled.flatten(1), out=flat[:, start:stop])
         start = stop
-    if extra:
-        parts[-1] = subtract
+    parts, mix = flat.view(len(left), n_products, n_columns), plan.mix
+    if subtract is not None:
+        parts[:, -1] = subtract
         mix = torch.cat([mix, -torch.ones_like(mix[:, :1])], dim=1)
-    out = workspace.get("nodes", n_nodes, n_rows, n_columns)
-    torch.mm(mix, parts.view(total + extra, -1), out=out.view(n_nodes, -1))
-    return out
+    return parts, mix
 
 
 class Workspace:

@@ -7,11 +7,12 @@ fit, ``e_k = (I - H_kk)^-1 r_k`` with hat matrix H (block form of the PRESS iden
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
 
-from .filters import AlphaNodes, filter_factors, filtered_products, plan_spectrum
+from .filters import AlphaNodes, filter_factors, filtered_chunks, filtered_products, plan_spectrum
 from .gram import Grams, eigh_clamped, is_well_conditioned, rest_of, take_rows
 
 
@@ -40,6 +41,12 @@ class Design:
     @property
     def all_rows(self):
         return np.arange(len(self.X))
+
+    @cached_property
+    def transposed(self):
+        """``X_k'`` of every fold and of the rest, and their stimuli; products with them are faster."""
+        rows = [*self.folds, rest_of(self.folds, len(self.X))]
+        return [(take_rows(self.X, r).T.contiguous(), r) for r in rows if len(r)]
 
 
 @dataclass(frozen=True)
@@ -193,33 +200,31 @@ class SpectralFolds:
         Yields
         ------
         held_out : tensor of shape (n_held_out, n_voxels)
-        residuals : tensor of shape (n_nodes, n_held_out, n_voxels)
+        residuals : iterable of (slice, tensor of shape (n_rows, n_nodes, n_voxels))
+            Chunks of held-out stimuli.
         """
         for k, fold in enumerate(self.design.folds):
             xty = None if total is None else total - parts[k]
             Z, mean = targets_in_basis(self.bases[k], self.design, Y, xty)
             held_out = take_rows(Y, fold) - mean
             subtract = None if predictions else held_out
-            yield held_out, filtered_products(self.lefts[k], Z, self.plans[k], subtract, workspace)
+            yield held_out, filtered_chunks(self.lefts[k], Z, self.plans[k], subtract, workspace)
 
     def floats_per_voxel(self):
         """Size of the temporary arrays of one voxel."""
-        sizes = [sum(p.mix.shape) * len(left) for p, left in zip(self.plans, self.lefts, strict=True)]
-        return max(sizes) + (len(self.lefts) + 4) * self.lefts[0].shape[1]
+        rows = max(map(len, self.lefts))
+        ranks = max(p.mix.shape[1] + 1 for p in self.plans)
+        widest = max(f.numel() for p in self.plans for f in p.factors)
+        return rows * ranks + widest + (len(self.lefts) + 4) * self.lefts[0].shape[1]
 
 
 def fold_products(design: Design, Y, per_fold):
     """``X_k' Y_k`` of every fold (or None), and ``X'Y`` of all stimuli; nothing in dual form."""
     if design.form == "dual":
         return None, None
-    if not per_fold:
-        return None, design.X.T @ Y
-    rest = rest_of(design.folds, len(Y))
-    parts = [take_rows(design.X, fold).T @ take_rows(Y, fold) for fold in design.folds]
+    parts = [columns @ take_rows(Y, rows) for columns, rows in design.transposed]
     total = sum(parts[1:], start=parts[0])
-    if len(rest):
-        total = total + take_rows(design.X, rest).T @ take_rows(Y, rest)
-    return parts, total
+    return (parts if per_fold else None), total
 
 
 class DowndateFolds:
@@ -280,7 +285,7 @@ class DowndateFolds:
     def _inverse(self, fold):
         """``(I - H_kk)^-1`` at every node, (n_nodes, n_held_out, n_held_out)."""
         rows = take_rows(self.left, fold)
-        systems = filtered_products(take_rows(self.scaled, fold), rows.T, self.plan_)
+        systems = filtered_products(take_rows(self.scaled, fold), rows.T, self.plan_).contiguous()
         if self.design.form == "primal":
             systems.neg_().diagonal(dim1=1, dim2=2).add_(1)
         if self.design.intercept:
@@ -305,7 +310,8 @@ class DowndateFolds:
             out = workspace.get("held_out", *full.shape)
             torch.bmm(inverse, full, out=out)
             out = out.neg_() if dual else out
-            yield held_out, out.add_(held_out) if predictions else out
+            out = out.add_(held_out) if predictions else out
+            yield held_out, [(slice(None), out.transpose(0, 1))]
 
     def floats_per_voxel(self):
         """Size of the temporary arrays of one voxel."""

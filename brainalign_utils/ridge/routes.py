@@ -47,7 +47,9 @@ def cheaper_route(design: Design, n_voxels) -> str:
     return "spectral" if spectral <= downdate else "downdate"
 
 
-def solve_folds(design: Design, alphas, n_voxels, tolerance, precision="auto", route="auto", grams=None):
+def solve_folds(
+    design: Design, alphas, n_voxels, tolerance, precision="auto", route="auto", grams=None, rotate=True
+):
     """Everything that does not depend on the responses.
 
     Parameters
@@ -61,6 +63,9 @@ def solve_folds(design: Design, alphas, n_voxels, tolerance, precision="auto", r
     precision : {"auto", "single", "double"}
     route : {"auto", "spectral", "downdate"}
     grams : Grams or None
+    rotate : bool
+        Whether ill-conditioned features may be rotated to their principal axes.  Otherwise ``X'Y`` in
+        single precision drowns small axes in the rounding of large ones.
 
     Returns
     -------
@@ -68,7 +73,8 @@ def solve_folds(design: Design, alphas, n_voxels, tolerance, precision="auto", r
     refit : Refit
     nodes : AlphaNodes
     """
-    if route == "auto":
+    original, automatic = design, route == "auto"
+    if automatic:
         route = cheaper_route(design, n_voxels)
     if route == "downdate" and design.standardize:
         raise ValueError(
@@ -76,19 +82,27 @@ def solve_folds(design: Design, alphas, n_voxels, tolerance, precision="auto", r
         )
     double = precision == "double" or design.X.dtype == torch.float64
     design = replace(design, eigh_dtype=torch.float64 if double else torch.float32)
-    grams, refit = _full_basis(design, grams, alphas.min(), route, check=precision == "auto")
+    grams, refit = _full_basis(design, grams, alphas.min(), route, precision == "auto", rotate)
+    if automatic and rotate and route == "downdate" and _is_mixed(refit.design):
+        # the identity behind it amplifies what single precision rounds
+        return solve_folds(original, alphas, n_voxels, tolerance, precision, "spectral", None)
     held_out = _held_out(refit, grams, route)
     single = refit.design.eigh_dtype == torch.float32
     if precision == "auto" and single and not held_out.is_well_conditioned(alphas.min()):
         design = replace(design, eigh_dtype=torch.float64)
-        grams, refit = _full_basis(design, None, alphas.min(), route, check=False)
+        grams, refit = _full_basis(design, None, alphas.min(), route, False, rotate)
         held_out = _held_out(refit, grams, route)
     nodes = choose_nodes(alphas, *held_out.spectrum(), tolerance)
     slack = PRODUCT_SLACK if held_out.is_well_conditioned(alphas.min()) else ILL_CONDITIONED_SLACK
     held_out.plan(nodes, slack * tolerance)
     if held_out.smallest_pivot < SMALLEST_PIVOT:
-        return solve_folds(design, alphas, n_voxels, tolerance, precision, "spectral", None)
+        return solve_folds(original, alphas, n_voxels, tolerance, precision, "spectral", None, rotate)
     return held_out, refit, nodes
+
+
+def _is_mixed(design):
+    """Whether single-precision features need a double-precision eigendecomposition."""
+    return design.X.dtype == torch.float32 and design.eigh_dtype == torch.float64
 
 
 def _held_out(refit, grams, route):
@@ -97,7 +111,7 @@ def _held_out(refit, grams, route):
     return SpectralFolds(refit.design, grams)
 
 
-def _full_basis(design, grams, alpha, route, check):
+def _full_basis(design, grams, alpha, route, check, rotate):
     """Basis of all training stimuli; in double precision where single would not do."""
     if grams is None:
         grams = compute_grams(
@@ -113,7 +127,12 @@ def _full_basis(design, grams, alpha, route, check):
     else:
         basis, _ = dual_basis(design, total, design.all_rows)
     if check and suspicious and not is_well_conditioned(basis.eigenvalues, alpha):
-        return _full_basis(replace(design, eigh_dtype=torch.float64), None, alpha, route, check=False)
+        double = replace(design, eigh_dtype=torch.float64)
+        return _full_basis(double, None, alpha, route, False, rotate)
+    if rotate and _is_mixed(design) and design.form == "primal" and not design.standardize:
+        rotated = replace(design, X=basis.project(design.X))
+        grams, refit = _full_basis(rotated, None, alpha, route, False, rotate=False)
+        return grams, replace(refit, rotation=basis.exact)
     return grams, Refit(design, basis)
 
 
@@ -125,10 +144,13 @@ class Refit:
     ----------
     design : Design
     basis : Basis
+    rotation : tensor of shape (n_features, n_features) or None
+        From the features as given to those of the design.
     """
 
     design: Design
     basis: Basis
+    rotation: torch.Tensor | None = None
 
     def responses(self, Y, total):
         """Responses in the basis and their mean; see :func:`targets_in_basis`."""
@@ -137,6 +159,8 @@ class Refit:
     def test_features(self, X_test, mean):
         """Test features in the basis, (n_test_stimuli, n_dims)."""
         X = X_test if mean is None else X_test - mean
+        if self.rotation is not None:
+            X = (X.to(self.rotation.dtype) @ self.rotation).to(X.dtype)
         if self.basis.mean is not None:
             X = X - self.basis.mean
         if self.design.form == "primal":
@@ -155,6 +179,8 @@ class Refit:
     def weights(self, shrunk):
         """Weights of the original features, (n_features, n_voxels)."""
         weights = self.basis.vectors @ shrunk
+        if self.rotation is not None:
+            return self.rotation.to(weights.dtype) @ weights
         if self.design.form == "dual":
             weights = self.design.X.T @ weights
             if self.basis.scale is not None:

@@ -10,8 +10,8 @@ def mean_scores(folds, weights, selection):
     Parameters
     ----------
     folds : iterable of (held_out, residuals)
-        Responses (n_held_out, n_voxels) and predictions minus responses at the nodes
-        (n_nodes, n_held_out, n_voxels), or for "r" the predictions; they are overwritten.
+        Responses (n_held_out, n_voxels), and chunks (rows, residuals) of predictions minus responses
+        at the nodes (n_rows, n_nodes, n_voxels), or for "r" of predictions; they are overwritten.
     weights : tensor of shape (n_alphas, n_nodes), float64
         From the nodes to all alphas.
     selection : {"r2", "r", "mse"}
@@ -30,7 +30,7 @@ def mean_scores(folds, weights, selection):
 
 
 def _squared_error(residuals, weights):
-    return weights @ residuals.square_().sum(1).double()
+    return weights @ sum(chunk.square_().sum(0).double() for _, chunk in residuals)
 
 
 def _negative_mse(held_out, residuals, weights):
@@ -48,10 +48,13 @@ def _pearson(held_out, predictions, weights):
     """Zero where responses or predictions do not vary; takes predictions, not residuals."""
     y = held_out.double()
     y = (y - y.mean(0)).to(held_out.dtype)
-    mean = weights @ predictions.mean(1).double()
-    covariance = weights @ (predictions * y).mean(1).double()
-    variance = (weights @ predictions.square_().mean(1).double() - mean**2).clamp(min=0)
-    variance = variance * y.double().square().mean(0)
+    total, product, square = 0.0, 0.0, 0.0
+    for rows, chunk in predictions:
+        total = total + chunk.sum(0).double()
+        product = product + (chunk * y[rows][:, None]).sum(0).double()
+        square = square + chunk.square_().sum(0).double()
+    mean, covariance, square = (weights @ moment / len(y) for moment in (total, product, square))
+    variance = (square - mean**2).clamp(min=0) * y.double().square().mean(0)
     return torch.where(variance > 0, covariance / variance.sqrt(), 0.0)
 
 
