@@ -133,7 +133,7 @@ def run_ours(X, Y, X_test, alphas, device):
 
 
 def operations(shape, route, n_folds=5):
-    """Floating-point operations of the large matrix products that a route needs, without the mixing of products."""
+    """Floating-point operations of a route's large matrix products, without the mixing of products."""
     n, p, t, _ = shape
     n_held, n_train = n / n_folds, n - n / n_folds
     primal, spectral = route["form"] == "primal", route["folds"] == "spectral"
