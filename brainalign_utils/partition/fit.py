@@ -45,7 +45,7 @@ MAX_LOG10_RATIO = 2.0
 WEIGHT_FLOOR = 0.05
 """Smallest weight of a band, relative to the mean, in weightings from clusters of voxels."""
 
-TOLERANCE = 1e-4
+TOLERANCE = 1e-3
 """Of the scores that choose weighting and penalty; fits themselves are exact."""
 
 

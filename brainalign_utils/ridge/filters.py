@@ -23,7 +23,7 @@ from scipy.linalg import qr, solve_triangular
 N_SAMPLES = 24
 """Eigenvalues at which the interpolation between alphas is controlled."""
 
-MIX_COST = 12
+MIX_COST = 5
 """Cost of mixing one product into one node, in columns of a matrix product (memory-bound)."""
 
 SMALLEST_GROUP = 32
