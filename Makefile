@@ -65,7 +65,7 @@ lab: $(READY) ## open the notebooks in JupyterLab, paired with their .py: make l
 	$(BIN)/jupyter lab notebooks$(if $(NOTEBOOK),/$(NOTEBOOK).ipynb)
 
 test: $(READY) ## run the tests (not those that need a browser or Slurm)
-	$(BIN)/python -m pytest -n 2 -q -m "not browser and not slurm and not robust"
+	$(BIN)/python -m pytest -n 2 -q -m "not browser and not slurm and not robust" --ignore=tests/browser
 
 test-robust: $(READY) ## kill small studies, start them twice, run them in strange places, and compare
 	$(BIN)/python -m pytest -q -m robust tests/robust
