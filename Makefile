@@ -86,6 +86,8 @@ phantom-models: $(READY) ## train the tiny checkpoints of the phantom again
 
 benchmark: $(READY) ## measure against peers; see benchmarks/README.md
 	$(BIN)/python benchmarks/ridge.py
+	$(BIN)/python benchmarks/ridge.py --grow
+	$(BIN)/python benchmarks/partition.py
 	$(BIN)/python benchmarks/extraction.py
 
 lock: ## resolve the ranges of pyproject.toml again and write requirements.lock and environment.yml

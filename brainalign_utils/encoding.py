@@ -104,24 +104,28 @@ def fit_brainalign(X_train, Y_train, X_test, alphas, settings: EncodingSettings)
 
 def fit_himalaya(X_train, Y_train, X_test, alphas, settings: EncodingSettings) -> Fit:
     """himalaya's RidgeCV as the paper's authors call it (torch backend, per-voxel alpha)."""
-    from himalaya.backend import set_backend
+    from himalaya.backend import get_backend, set_backend
     from himalaya.ridge import RidgeCV
     from himalaya.scoring import correlation_score, r2_score
 
+    before = get_backend().name
     set_backend("torch")
-    model = RidgeCV(
-        alphas=np.asarray(alphas),
-        fit_intercept=settings.fit_intercept,
-        cv=settings.n_folds,
-        solver_params={
-            "score_func": r2_score if settings.selection == "r2" else correlation_score,
-            "n_targets_batch": 500,
-            "n_alphas_batch": 10,
-            "n_targets_batch_refit": 100,
-        },
-    )
-    model.fit(X_train, Y_train)
-    return Fit(*(np.asarray(a) for a in (model.predict(X_test), model.best_alphas_, model.cv_scores_)))
+    try:
+        model = RidgeCV(
+            alphas=np.asarray(alphas),
+            fit_intercept=settings.fit_intercept,
+            cv=settings.n_folds,
+            solver_params={
+                "score_func": r2_score if settings.selection == "r2" else correlation_score,
+                "n_targets_batch": 500,
+                "n_alphas_batch": 10,
+                "n_targets_batch_refit": 100,
+            },
+        )
+        model.fit(X_train, Y_train)
+        return Fit(*(np.asarray(a) for a in (model.predict(X_test), model.best_alphas_, model.cv_scores_)))
+    finally:
+        set_backend(before)
 
 
 SOLVERS: dict[str, Callable[..., Fit]] = {"brainalign": fit_brainalign, "himalaya": fit_himalaya}

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from himalaya.backend import get_backend
 
 from brainalign_utils import encoding, intervals
 from brainalign_utils.config import EncodingSettings
@@ -57,7 +58,9 @@ def fit(study, solver="brainalign", **options):
 
 
 def test_solvers_agree(study):
+    before = get_backend().name
     ours, theirs = fit(study)[0], fit(study, "himalaya")[0]
+    assert get_backend().name == before, "a fit left himalaya's global backend changed"
     assert ours.best_alpha.values == pytest.approx(theirs.best_alpha.values, rel=1e-4, nan_ok=True)
     for name in ("r", "r2", "cv_score"):
         np.testing.assert_allclose(ours[name], theirs[name], atol=2e-4)

@@ -18,7 +18,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 TINY = Path(__file__).with_name("tiny.yml")
 DIFFERS = ("written", "hardware", "host", "git_revision", "seconds", "wall_time_s", "cpu_time_s")
-FACTS = (*DIFFERS, "peak_memory_bytes", "settings_file", "provenance", "sha256", "settings")
+FACTS = (*DIFFERS, "peak_memory_bytes", "peak_bytes", "settings_file", "provenance", "sha256", "settings")
 
 
 def write_settings(folder: Path, **changes) -> Path:
