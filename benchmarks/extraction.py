@@ -6,8 +6,9 @@
 Same model, same images in a batch, same number of new tokens (none ends early).  ``plain`` is what a
 user writes with transformers: per instruction processor -> ``generate(output_hidden_states=True)`` ->
 mean over the steps after the prompt's.  ``ours`` is :class:`brainalign_utils.extraction.Extractor` with as
-many rows in a decoding batch as ``plain`` has (``--rows 0`` lets it choose).  For ViT, ``plain`` stores the
-output of every layer with hooks, as thingsvision does, and averages afterwards.
+many rows in a decoding batch as ``plain`` has, or with ``--rows`` (0 lets it choose; a row of results for
+each).  For ViT, ``plain`` stores the output of every layer with hooks, as thingsvision does, and averages
+afterwards.
 
 Every run is a process of its own; the two ways take turns; medians are reported.  Memory is the growth of
 the resident set while running, beyond model and libraries (CPU), or the largest allocation (GPU).
@@ -97,7 +98,7 @@ def ours(name, folder, options):
 
     adapter = load_adapter(row(name), folder, options.device, options.dtype)
     adapter.eos_ids = ()
-    rows = "auto" if options.rows == 0 else options.rows or options.batch
+    rows = options.rows[0] or "auto"
     extractor = Extractor(adapter, Images(), INSTRUCTIONS, max_new_tokens=options.n_new, batch_size=rows)
     if rows != "auto":
         extractor.n_images = options.batch
@@ -191,10 +192,13 @@ def work(options):
 
     torch.set_num_threads(options.threads)
     plain = plain_vit if options.name == "vit" else plain_mllm
-    run, model = (ours if options.way == "ours" else plain)(options.name, Path(options.folder), options)
     on_gpu = options.device != "cpu"
-    if on_gpu or options.name == "vit":
-        run()  # warms up; on a CPU the minutes of the other models drown what that costs
+    with torch.device(options.device):  # weights are drawn where they are used
+        run, model = (ours if options.way == "ours" else plain)(options.name, Path(options.folder), options)
+    if on_gpu or options.name == "vit":  # on a CPU the minutes of the other models drown what a warm-up saves
+        n_images, options.n_images = options.n_images, min(options.n_images, 2 if on_gpu else options.batch)
+        run()
+        options.n_images = n_images
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
     _synchronise(options)
@@ -216,31 +220,37 @@ def work(options):
     print(json.dumps(facts))
 
 
-def measure(name, way, folder, options):
+def measure(name, way, rows, folder, options):
     """One measurement in a process of its own."""
     command = [sys.executable, __file__, "--work", "--name", name, "--way", way, "--folder", str(folder)]
-    for key in ("device", "dtype", "n_images", "batch", "n_new", "rows", "threads"):
-        value = getattr(options, key)
-        if value is not None:
-            command += [f"--{key.replace('_', '-')}", str(value)]
+    command += ["--rows", str(rows)]
+    for key in ("device", "dtype", "n_images", "batch", "n_new", "threads"):
+        command += [f"--{key.replace('_', '-')}", str(getattr(options, key))]
     env = {**os.environ, "OMP_NUM_THREADS": str(options.threads), "TRANSFORMERS_VERBOSITY": "error"}
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=env)
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    print(name, way, {k: round(v, 2) if isinstance(v, float) else v for k, v in found.items()}, flush=True)
+    return found
 
 
 def compare(name, options):
-    """Both ways in turns; medians and their ratio."""
-    runs = {"plain": [], "ours": []}
+    """Both ways in turns; a row of medians and their ratio for every number of rows decoded together."""
+    runs = {("plain", options.batch): []} | {("ours", rows): [] for rows in options.rows or [options.batch]}
     with tempfile.TemporaryDirectory() as scratch:
         folder = write_folder(name, options.size, Path(scratch) / name)
         for _ in range(options.n_runs):
-            for way, found in runs.items():
-                found.append(measure(name, way, folder, options))
+            for (way, rows), found in runs.items():
+                found.append(measure(name, way, rows, folder, options))
+    plain = runs.pop(("plain", options.batch))
+    return [compared(name, plain, ours, options) for ours in runs.values()]
+
+
+def compared(name, plain, ours, options):
     middle = {
         way: {key: float(np.median([run[key] for run in found])) for key in ("wall", "cpu", "peak_gb")}
-        for way, found in runs.items()
+        for way, found in (("plain", plain), ("ours", ours))
     }
-    last = runs["ours"][-1]
+    last = ours[-1]
     n_tokens = options.n_images * (1 if name == "vit" else 10 * options.n_new)
     return {
         "model": name,
@@ -287,7 +297,9 @@ def main():
     parser.add_argument("--models", nargs="+", default=[*FAMILIES, "vit"])
     parser.add_argument("--n-images", type=int)
     parser.add_argument("--batch", type=int, help="images in a batch")
-    parser.add_argument("--rows", type=int, help="rows ours decodes together; default as plain, 0 chooses")
+    parser.add_argument(
+        "--rows", type=int, nargs="+", help="rows ours decodes together; default as plain, 0 lets it choose"
+    )
     parser.add_argument("--n-new", type=int)
     parser.add_argument("--n-runs", type=int, default=1)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
@@ -307,7 +319,13 @@ def main():
     if options.work:
         work(options)
         return
-    table = pd.DataFrame([compare(name, options) for name in options.models])
+    for name in options.models:  # each is written as soon as it is measured
+        report(compare(name, options), options)
+
+
+def report(rows, options):
+    """Print rows and put them in place of older ones of the same models."""
+    table = pd.DataFrame(rows)
     table["dtype"], table["threads"] = options.dtype, options.threads
     table["date"] = datetime.now(UTC).date().isoformat()
     table["versions"] = ", ".join(f"{p} {version(p)}" for p in ("torch", "transformers"))

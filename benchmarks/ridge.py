@@ -364,6 +364,10 @@ def scale(args):
 def stamp(table, args):
     """Add machine, versions, date and revision to a table."""
     table["machine"] = f"{_processor()}, {os.cpu_count()} cores, {args.threads} threads, {args.device}"
+    if args.device == "cuda":
+        import torch
+
+        table["machine"] = torch.cuda.get_device_name()
     table["versions"] = ", ".join(f"{p} {version(p)}" for p in ("torch", "himalaya", "scikit-learn", "numpy"))
     table["date"] = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     command = ["git", "-C", str(RESULTS.parent), "rev-parse", "--short", "HEAD"]
@@ -372,9 +376,9 @@ def stamp(table, args):
     return table
 
 
-def write(table, name, keys=()):
+def write(table, name, args, keys=()):
     """Write ``results/<name>.csv``; rows of an older file stay where ``keys`` are not measured anew."""
-    path = RESULTS / f"{name}.csv"
+    path = RESULTS / f"{name}{'_cuda' * (args.device == 'cuda')}.csv"
     if keys and path.exists():
         old = pd.read_csv(path)
         measured = set(table[list(keys)].itertuples(index=False, name=None))
@@ -409,14 +413,14 @@ def main():
         solver, *shape, decaying, out = args.work
         work(solver, tuple(map(int, shape)), bool(int(decaying)), args.threads, args.device, out)
     elif args.scale:
-        print(write(stamp(pd.DataFrame(scale(args)), args), "ridge_scale").T.to_string())
+        print(write(stamp(pd.DataFrame(scale(args)), args), "ridge_scale", args).T.to_string())
     elif args.grow:
-        print(write(stamp(pd.DataFrame(grow(args)), args), "ridge_growth").to_string())
+        print(write(stamp(pd.DataFrame(grow(args)), args), "ridge_growth", args).to_string())
     else:
         for name in args.rows:
             runs = stamp(pd.DataFrame(benchmark(name, args)), args)
-            runs = write(runs, "ridge_runs", ("row", "solver"))
-            print(write(summarise(runs), "ridge").T.to_string(), flush=True)
+            runs = write(runs, "ridge_runs", args, ("row", "solver"))
+            print(write(summarise(runs), "ridge", args).T.to_string(), flush=True)
 
 
 if __name__ == "__main__":

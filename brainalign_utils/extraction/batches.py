@@ -13,6 +13,14 @@ GPU_SHARE = 0.6
 
 MAX_IMAGES = 256
 
+OUT_OF_MEMORY_WORDS = (
+    "can't allocate memory",
+    "could not create a primitive",
+    "could not create a memory object",
+    "could not execute a primitive",
+)
+"""oneDNN, which runs convolutions and products on CPUs, says no more than this when it gets no memory."""
+
 
 def planned_rows(adapter, n_tokens: int, n_new: int) -> int:
     """Rows (an image with an instruction each) that fit in memory.
@@ -67,8 +75,10 @@ def length_sorted(lengths, n_rows: int) -> list[np.ndarray]:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out, on a GPU or, in torch's own words, on a CPU."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+    """Whether an error says that memory ran out: on a GPU, or on a CPU in the words of torch or oneDNN."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return any(words in str(error) for words in OUT_OF_MEMORY_WORDS)
 
 
 def read_ahead(read, items):

@@ -188,7 +188,7 @@ def draw_weights(model: nn.Module, seed: int) -> nn.Module:
     InstructBLIP, its query tokens, the gates of IDEFICS), which would leave states without any trace
     of the image.  Gates are drawn with standard deviation 1, all else with 0.02.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(next(model.parameters()).device).manual_seed(seed)
     for module in model.modules():
         is_norm = "norm" in type(module).__name__.lower()
         for name, parameter in module.named_parameters(recurse=False):
@@ -196,5 +196,6 @@ def draw_weights(model: nn.Module, seed: int) -> nn.Module:
                 parameter.fill_(float(is_norm and not name.endswith("bias")))
             elif parameter.ndim:
                 std = 1.0 if name.startswith("alpha_") else WEIGHT_STD
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)
+                draw = torch.randn(parameter.shape, generator=generator, device=generator.device)
+                parameter.copy_(draw * std)
     return model
