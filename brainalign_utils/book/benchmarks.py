@@ -66,6 +66,31 @@ def partition_table(results: Path) -> str:
     return _measured_table(results, columns, rows)
 
 
+EXTRACTED = {
+    "instructblip": "InstructBLIP",
+    "idefics": "IDEFICS",
+    "mplug-owl": "mPLUG-Owl",
+    "vit": "ViT",
+}
+"""Titles of the models that ``benchmarks/extraction.py`` measures."""
+
+
+def extraction_table(results: Path) -> str:
+    """Markdown table of the extraction benchmark, from a file that ``benchmarks/extraction.py`` writes."""
+    columns = "model | parameters, millions | rows together | plain, s | ours, s | time, ours to plain"
+    columns += " | target | images/s | new tokens/s | share of peak rate | memory GB, ours (plain) | load"
+    rows = []
+    for row in _measured(results):
+        tokens = "" if pd.isna(row.new_tokens_per_second) else f"{row.new_tokens_per_second:.0f}"
+        share = "" if pd.isna(row.utilisation) else f"{100 * row.utilisation:.1f} %"
+        target = "" if pd.isna(row.target) else f"{row.target:g}x"
+        times = (f"{row.plain_wall:.1f}", f"{row.ours_wall:.1f}", f"{row.ratio_wall:.2f}x", target)
+        memory = f"{row.ours_peak_gb:.1f} ({row.plain_peak_gb:.1f})"
+        cells = (EXTRACTED[row.model], row.parameters_millions, row.rows, *times)
+        rows.append((*cells, f"{row.images_per_second:.2f}", tokens, share, memory, f"{row.load:.1f}"))
+    return _measured_table(results, columns, rows)
+
+
 def _measured(results):
     return pd.read_csv(results).itertuples() if results.is_file() else ()
 
@@ -81,5 +106,6 @@ def _measured_table(results, columns, rows):
     table = pd.read_csv(results)
     dates = sorted(table.date)
     when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
-    facts = "; ".join([*dict.fromkeys(table.machine), *dict.fromkeys(table.versions)])
+    machine = table["machine"] if "machine" in table else table["hardware"]
+    facts = "; ".join([*dict.fromkeys(machine), *dict.fromkeys(table.versions)])
     return f"{markdown_table(columns.split(' | '), rows)}\n\nMachine: {facts}; {when}.\n"

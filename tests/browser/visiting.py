@@ -10,6 +10,8 @@ from axe_playwright_python.sync_playwright import Axe
 FACTS = Path(__file__).with_name("facts.js").read_text()
 DESKTOP, PHONE = {"width": 1200, "height": 900}, {"width": 390, "height": 844}
 SERIOUS = {"serious", "critical"}
+AXE_OPTIONS = {"resultTypes": ["violations"], "preload": False}
+"""Without ``preload`` axe does not ask for style sheets again, at addresses that it gets wrong."""
 
 
 def sizes_of_pictures(pdf: bytes) -> set[tuple[int, int]]:
@@ -92,7 +94,7 @@ class Visitor:
                 tab.set_viewport_size(size)
                 visit.views[size["width"], scheme] = tab.evaluate(FACTS)
                 self._picture(tab, f"{name.replace('/', '-')}-{size['width']}-{scheme}")
-            found = Axe().run(tab, options={"resultTypes": ["violations"]}).response["violations"]
+            found = Axe().run(tab, options=AXE_OPTIONS).response["violations"]
             visit.violations[scheme] = [
                 f"{one['id']}: {node['html'][:200]} ({node['failureSummary']})"
                 for one in found
