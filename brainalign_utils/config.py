@@ -102,6 +102,21 @@ class PartitionSettings(_Section):
     estimator: Literal["banded", "concatenated", "himalaya"] = "banded"
     n_ratios: int = Field(11, ge=1)
     models: tuple[str, ...] = ("instructblip", "idefics", "mplug-owl")
+    layers: Literal["common", "roi", "all"] = Field(
+        "common",
+        description="one layer for all voxels, the best of each region on training folds, or every layer",
+    )
+    triples: Literal["all"] | tuple[tuple[str, str, str], ...] = Field(
+        (), description="instructions whose seven common and unique parts are told apart"
+    )
+
+    @field_validator("triples")
+    @classmethod
+    def _triples(cls, value):
+        for triple in () if value == "all" else value:
+            if len(set(triple)) < 3:
+                raise ValueError(f"triple {', '.join(triple)} names an instruction twice; name three")
+        return value
 
 
 class StatsSettings(_Section):
@@ -223,6 +238,9 @@ class Settings(_Section):
         known = [*INSTRUCTION_BY_ID, *(row.id for row in self.extra_instructions)]
         for instruction in self.instructions:
             _known(instruction, known, "instruction", "Add new ones under extra_instructions.")
+        triples = () if self.partition.triples == "all" else self.partition.triples
+        for instruction in {name for triple in triples for name in triple}:
+            _known(instruction, self.instructions, "instruction in partition.triples", "")
         if self.checkpoints == "phantom" and (missing := without_phantom(self.models)):
             raise ValueError(
                 f"no phantom checkpoint for {', '.join(missing)}; leave these models out, "

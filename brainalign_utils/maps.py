@@ -15,6 +15,7 @@ from .config import Settings
 from .flat import Cortex, to_vertices
 from .model_table import MODEL_BY_ID
 from .partition.algebra import normalise
+from .partition.stored import open_partition
 from .provenance import file_hash
 from .tables import ROI_BY_ID
 
@@ -179,7 +180,7 @@ def partition_maps(settings: Settings, models, a: str, b: str) -> dict[str, dict
     parts = {name: {} for name in ("shared", "unique_a", "unique_b", "unique_vs_all")}
     for subject in settings.subjects:
         ceiling = study.open_voxels(settings, subject).noise_ceiling.values
-        stored = [store.open_dataset(settings.paths.partition(subject, m)) for m in models]
+        stored = [open_partition(settings, subject, m) for m in models]
         found = [_voxel_parts(ds, a, b) for ds in stored]
         for name, each in parts.items():
             mean = np.mean([values[name] for values in found], axis=0)

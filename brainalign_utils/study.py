@@ -74,6 +74,35 @@ def best_common_layer(settings: Settings, subject: int, model: str) -> tuple[str
     return component, int(mean.idxmax())
 
 
+def partition_layers(settings: Settings, subject: int, model: str, rois) -> tuple[str, pd.Series, list[int]]:
+    """Where the variance of a model's instructions is partitioned, by ``partition.layers``.
+
+    Parameters
+    ----------
+    rois : dict of str to bool array of shape (n_voxels,)
+
+    Returns
+    -------
+    component : str
+    layer_of_roi : Series of int, indexed by region
+        Best on training folds: over all voxels ("common", "all") or over the region's ("roi").
+    layers : list of int
+        Layers to fit.
+    """
+    component, common = best_common_layer(settings, subject, model)
+    layer_of_roi = pd.Series(common, index=list(rois), name="layer")
+    if settings.partition.layers == "roi":
+        scores = open_scores(settings, subject, model)
+        scores = scores.isel(space=scores.component.values == component)
+        for name, mask in rois.items():
+            mean = pd.Series(np.nanmean(scores.cv_score.values[:, mask], axis=1))
+            layer_of_roi[name] = int(mean.groupby(scores.layer.values).mean().idxmax())
+    if settings.partition.layers == "all":
+        scores = open_scores(settings, subject, model)
+        return component, layer_of_roi, sorted(set(scores.layer.values[scores.component.values == component]))
+    return component, layer_of_roi, sorted({common, *layer_of_roi})
+
+
 def instruction_features(
     settings: Settings, subject: int, model: str, component: str, layer: int
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:

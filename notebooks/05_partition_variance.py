@@ -21,26 +21,27 @@ model = "instructblip"
 # %%
 import pandas as pd
 
-from brainalign_utils import config, encoding, store, study
-from brainalign_utils.partition.fit import bootstrap_roi, partition_instructions
+from brainalign_utils import config, encoding, study
+from brainalign_utils.partition import stored
+from brainalign_utils.partition.fit import partition_instructions
 from brainalign_utils.tables import ROI_BY_ID
 
 settings = config.load_settings(settings_file)
-paths = settings.paths
 responses = study.open_responses(settings, subject)
 
 # %% [markdown]
-# ## One layer for all instructions
+# ## Which layers
 #
-# Instructions are compared at the same layer of the component that gives the answer: the one with the best cross-validated score on
-# training pictures, over all voxels and instructions.
+# Instructions are compared at the same layer of the component that gives the answer. The setting `partition.layers` chooses: `common` takes the layer
+# with the best cross-validated score on training pictures, over all voxels and instructions; `roi` takes the best one of each region; `all` fits every
+# layer. Test pictures play no part in the choice.
 
 # %%
-component, layer = study.best_common_layer(settings, subject, model)
-features = study.instruction_features(settings, subject, model, component, layer)
+masks = {i: responses.roi_mask.sel(roi=i).values for i, roi in ROI_BY_ID.items() if roi.kind == "group"}
+masks = {name: mask for name, mask in masks.items() if mask.any()}
+component, layer_of_roi, layers = study.partition_layers(settings, subject, model, masks)
 Y_train, Y_test = encoding.targets(responses)
-print(f"{component}, layer {layer}; {len(features)} instructions, "
-      f"{next(iter(features.values()))[0].shape[1]} features each")
+print(f"{component}, layer {', '.join(map(str, layers))} of {settings.partition.layers!r}")
 
 # %% [markdown]
 # ## The regressions
@@ -52,21 +53,18 @@ print(f"{component}, layer {layer}; {len(features)} instructions, "
 # model overfits a little more than the single ones, which makes shared variance look slightly smaller than it is.
 
 # %%
-masks = {i: responses.roi_mask.sel(roi=i).values for i, roi in ROI_BY_ID.items() if roi.kind == "group"}
-masks = {name: mask for name, mask in masks.items() if mask.any()}
-parts = partition_instructions(
-    features, *encoding.without_missing(Y_train, Y_test), settings.alphas(),
-    estimator=settings.partition.estimator, n_ratios=settings.partition.n_ratios,
-    cv=settings.encoding.n_folds, roi_masks=masks, noise_ceiling=responses.noise_ceiling.values,
-    min_ceiling=settings.stats.min_ceiling, n_bootstraps=settings.stats.n_bootstraps,
-    seed=settings.stats.seed,
-)  # fmt: skip
-regions = bootstrap_roi(parts)
-stored = parts[["r2_single", "r2_all", "r2_without", "unique_vs_all", "unique_a", "unique_b", "shared", "r2_pair"]]
-merged = stored.merge(regions.rename({name: f"region_{name}" for name in regions.data_vars}))
-file = store.write_dataset(
-    paths.partition(subject, model), merged.assign_attrs(component=component, layer=layer)
-)
+by_layer = {}
+for layer in layers:
+    features = study.instruction_features(settings, subject, model, component, layer)
+    by_layer[layer] = partition_instructions(
+        features, *encoding.without_missing(Y_train, Y_test), settings.alphas(),
+        estimator=settings.partition.estimator, n_ratios=settings.partition.n_ratios,
+        triples=settings.partition.triples, cv=settings.encoding.n_folds, roi_masks=masks,
+        noise_ceiling=responses.noise_ceiling.values, min_ceiling=settings.stats.min_ceiling,
+        n_bootstraps=settings.stats.n_bootstraps, seed=settings.stats.seed,
+    )  # fmt: skip
+stored.write_partition(settings, subject, model, component, layer_of_roi, by_layer)
+parts = stored.open_partition(settings, subject, model)
 
 # %% [markdown]
 # ## Unique share of each instruction
@@ -75,5 +73,16 @@ file = store.write_dataset(
 # higher visual areas.
 
 # %%
-unique = regions.unique_vs_all.sel(measure="normalised", roi=["prf-visual", "higher"], bound="mean")
+unique = parts.region_unique_vs_all.sel(measure="normalised", roi=["prf-visual", "higher"], bound="mean")
 pd.DataFrame(unique.values, index=unique.instruction.values, columns=unique.roi.values).round(3)
+
+# %% [markdown]
+# ## Three instructions at a time
+#
+# For the triples in the setting `partition.triples`: what each of three instructions explains alone (a, b, c), what two of them share and the
+# third lacks (ab, ac, bc), and what all three share (abc), in higher visual areas, as a share of the explainable variance, with 95 % intervals over
+# test pictures.
+
+# %%
+triples = stored.triple_table(parts, "higher") if "triple" in parts.dims else pd.DataFrame()
+triples.round(3)

@@ -2,18 +2,92 @@
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
-from .. import store
+from .. import store, study
 from ..config import Settings
 from ..stats import subject_interval
+from .regions import bootstrap_roi
 
 PARTS = ("unique_a", "unique_b", "shared")
+KEPT = (
+    *("r2_single", "r2_all", "r2_without", "r2_pair", "r2_triple", "unique_vs_all", *PARTS),
+    *("triple_parts", "split_a", "split_b"),
+)
+"""Voxelwise variables that are stored, where there are any."""
+
+
+def write_partition(
+    settings: Settings, subject: int, model: str, component: str, layer_of_roi: pd.Series, by_layer: dict
+) -> xr.Dataset:
+    """Store the partitions of a model's layers.
+
+    Parameters
+    ----------
+    component : str
+    layer_of_roi : Series of int
+        Layer whose result stands for a region.
+    by_layer : dict of int to Dataset
+        From :func:`brainalign_utils.partition.fit.partition_instructions` with regions.
+
+    Returns
+    -------
+    parts : Dataset
+        Variables of :data:`KEPT` and, as ``region_*``, those of
+        :func:`brainalign_utils.partition.fit.bootstrap_roi`, with a dimension ``layer``.
+    """
+    each = []
+    for parts in by_layer.values():
+        regions = bootstrap_roi(parts)
+        kept = parts[[name for name in KEPT if name in parts]]
+        each.append(kept.merge(regions.rename({name: f"region_{name}" for name in regions.data_vars})))
+    merged = xr.concat(each, "layer").assign_coords(layer=list(by_layer))
+    chosen = layer_of_roi[merged.roi.values].to_numpy(int)
+    common = study.best_common_layer(settings, subject, model)[1]
+    merged = merged.assign_coords(layer_of_roi=("roi", chosen)).assign_attrs(
+        component=component, layer=common
+    )
+    store.write_dataset(settings.paths.partition(subject, model), merged)
+    return merged
+
+
+def open_partition(settings: Settings, subject: int, model: str, layer: int | None = None) -> xr.Dataset:
+    """A stored partition without its dimension ``layer``.
+
+    Parameters
+    ----------
+    layer : int, optional
+        None takes the common layer for voxels, and for each region the layer that stands for it.
+
+    Raises
+    ------
+    KeyError
+        When the layer was not fitted.
+    """
+    parts = store.open_dataset(settings.paths.partition(subject, model))
+    if layer is not None:
+        if layer not in parts.layer.values:
+            fitted = ", ".join(map(str, parts.layer.values))
+            raise KeyError(f"layer {layer} was not partitioned, but {fitted}; set partition.layers: all")
+        return parts.sel(layer=layer, drop=True)
+    voxels = parts.sel(layer=parts.attrs["layer"], drop=True)
+    at = dict(layer=parts.layer_of_roi, roi=parts.roi)  # pointwise: each region at its own layer
+    regions = {name: parts[name].sel(at).drop_vars("layer") for name in parts if "roi" in parts[name].dims}
+    return voxels.assign(regions)
+
+
+def triple_table(parts: xr.Dataset, roi: str, measure: str = "normalised") -> pd.DataFrame:
+    """Seven parts of each triple of instructions in a region: triple, part, value, low, high."""
+    values = parts.region_triple_parts.sel(roi=roi, measure=measure)
+    names = {"mean": "value", "low": "low", "high": "high"}
+    columns = {column: values.sel(bound=bound).to_series() for bound, column in names.items()}
+    return pd.DataFrame(columns).reset_index()[["triple", "part", *columns]]
 
 
 def _stored(settings: Settings, models):
     for subject in settings.subjects:
         for model in models:
-            yield subject, model, store.open_dataset(settings.paths.partition(subject, model))
+            yield subject, model, open_partition(settings, subject, model)
 
 
 def pair_table(settings: Settings, models, rois, measure: str = "normalised") -> pd.DataFrame:
