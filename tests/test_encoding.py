@@ -6,8 +6,10 @@ import pytest
 import xarray as xr
 from himalaya.backend import get_backend
 
-from brainalign_utils import encoding, intervals
-from brainalign_utils.config import EncodingSettings
+from brainalign_utils import encoding, intervals, nsd
+from brainalign_utils.config import EncodingSettings, load_settings
+from brainalign_utils.extraction import Extractor
+from brainalign_utils.models import checkpoint_folder, load_adapter, model_row
 
 N_TRAIN, N_TEST, N_VOXELS, N_FEATURES = 130, 60, 17, 9
 ALPHAS = np.logspace(-1, 3, 7)
@@ -64,6 +66,35 @@ def test_solvers_agree(study):
     assert ours.best_alpha.values == pytest.approx(theirs.best_alpha.values, rel=1e-4, nan_ok=True)
     for name in ("r", "r2", "cv_score"):
         np.testing.assert_allclose(ours[name], theirs[name], atol=2e-4)
+
+
+def test_solvers_agree_on_the_phantom(phantom_tree):
+    """Drawn pictures, a trained vision transformer and simulated voxels."""
+    responses = nsd.load_responses(phantom_tree / "nsd", 1, progress_bar=False)
+    ids = np.concatenate([responses.train_nsd_id.values, responses.test_nsd_id.values])
+    row = model_row("vit-h")
+    adapter = load_adapter(row, checkpoint_folder(row, "phantom"), device="cpu")
+    features, _ = Extractor(adapter, nsd.StimulusBrick(phantom_tree / "nsd"), ()).block(ids)
+    layers = next(iter(features.values()))[0]
+    depth = np.arange(len(layers)) / (len(layers) - 1)
+    spaces = pd.DataFrame(
+        {"component": "vision", "instruction": "none", "layer": range(len(layers)), "depth": depth}
+    )
+    position = {nsd_id: i for i, nsd_id in enumerate(ids)}
+    study = responses, spaces, lambda space, ids: layers[space.layer][[position[i] for i in ids]]
+    settings = load_settings()
+    ours, theirs = (
+        encoding.fit_encoding(
+            spaces, study[2], responses, settings.alphas(), EncodingSettings(solver=solver, device="cpu"),
+            progress_bar=False,
+        )[0]
+        for solver in ("brainalign", "himalaya")
+    )  # fmt: skip
+    step = np.abs(np.log10(ours.best_alpha / theirs.best_alpha)).values / (3 / 59)
+    assert np.nanmax(step) < 1.01 and np.nanmean(step > 0.01) <= 0.001
+    for name in ("r", "r2"):
+        np.testing.assert_allclose(ours[name], theirs[name], atol=1e-3)
+    assert np.nanmedian(ours.r.max("space")) > 0.1, "nothing is predicted"
 
 
 def test_planted_space_wins_and_keeps_its_predictions(study):

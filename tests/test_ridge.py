@@ -305,6 +305,17 @@ def test_precomputed_grams_give_the_same_result():
     np.testing.assert_allclose(result.predictions, alone.predictions, atol=1e-9)
 
 
+@pytest.mark.parametrize(("form", "n_features"), [("primal", 60), ("dual", 400)])
+def test_grams_are_shared_by_fits_on_the_same_features(form, n_features):
+    X, Y, X_test, _ = simulate(n_features=n_features, n_voxels=10)
+    grams = compute_grams(torch.as_tensor(X), make_folds(len(X), 5), form)
+    for voxels in (slice(0, 6), slice(6, 10)):
+        shared = fit(X, Y[:, voxels], X_test, grams=grams, form=form)
+        alone = fit(X, Y[:, voxels], X_test, form=form)
+        np.testing.assert_array_equal(shared.best_alphas, alone.best_alphas)
+        np.testing.assert_allclose(shared.predictions, alone.predictions, atol=1e-9)
+
+
 def test_estimator_predicts_as_the_function():
     X, Y, X_test, Y_test = simulate(n_voxels=15)
     model = RidgeCV(ALPHAS, fit_intercept=True, warn=False).fit(X, Y)
