@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from .scoring import normalised_alignment, roi_means, roi_summary
+from .scoring import normalised_alignment, roi_summary
 
 LAYER_CHOICES = ("best", "best-voxel", "mean", "last")
 """``best``: the layer with the highest mean ``cv_score`` over the region's voxels, so chosen on training
@@ -205,18 +205,19 @@ def authors_table(
     """
     if missing := sorted(set(volumes) - set(n_outside)):
         raise AlignmentError(f"n_outside lacks {', '.join(missing)}; count label-1 voxels outside the mask")
+    groups = list(space_table(scores).groupby(SPACE, sort=False))
+    mean_r = np.stack([_nanmean(scores.r.values[spaces.index], axis=0) for _, spaces in groups])
+    head = pd.DataFrame([key for key, _ in groups], columns=SPACE)
+    tags = labels | {"convention": "authors", "metric": "pearson_r", "layer_choice": "mean"}
     tables = []
-    for key, spaces in space_table(scores).groupby(SPACE, sort=False):
-        mean_r = _nanmean(scores.r.values[spaces.index], axis=0)
-        tags = labels | {"convention": "authors", "metric": "pearson_r", "layer_choice": "mean"}
-        tags |= dict(zip(SPACE, key, strict=True)) | {"layer": np.nan, "depth": np.nan}
-        for volume, label in volumes.items():
-            outside = int(n_outside[volume])
-            inside = mean_r[np.asarray(label) == 1]
-            values = np.concatenate([inside, np.zeros(outside)])
-            row = roi_means(values, np.ones((1, values.size), bool), [f"{volume}==1"], **tags)
-            tables.append(row.assign(n_outside=outside))
-    return _ordered(pd.concat(tables, ignore_index=True))
+    for volume, label in volumes.items():
+        outside = int(n_outside[volume])
+        values = np.pad(mean_r[:, np.asarray(label) == 1], ((0, 0), (0, outside)))
+        summary = roi_summary(values, np.ones((1, values.shape[1]), bool))
+        columns = {name: np.broadcast_to(column, (len(groups), 1))[:, 0] for name, column in summary.items()}
+        rest = {"layer": np.nan, "depth": np.nan, "roi": f"{volume}==1"} | columns | {"n_outside": outside}
+        tables.append(pd.DataFrame(tags | dict(head) | rest))
+    return _ordered(pd.concat(tables).sort_index(kind="stable").reset_index(drop=True))
 
 
 def _metric(ceiling) -> str:

@@ -234,9 +234,10 @@ def _label_spots(cortex, area):
     for side in (left, ~left):
         part = area & side
         if part.any():
-            depth = ndimage.distance_transform_edt(np.pad(part, 1))[1:-1, 1:-1]
+            rows, columns = (_span(part.any(axis), 0, part.shape[1 - axis]) for axis in (1, 0))
+            depth = ndimage.distance_transform_edt(np.pad(part[rows, columns], 1))[1:-1, 1:-1]
             row, column = np.unravel_index(depth.argmax(), depth.shape)
-            yield depth.max(), column, row
+            yield depth.max(), column + columns.start, row + rows.start
 
 
 def _label(ax, title, x, y, placed, fontsize):

@@ -17,7 +17,7 @@ z-scored by themselves."""
 
 def open_scores(settings: Settings, subject: int, model: str) -> xr.Dataset:
     """Scores of one subject and model; dims (space, voxel)."""
-    return store.open_dataset(settings.paths.scores(subject, model))
+    return store.open_kept(settings.paths.scores(subject, model))
 
 
 def open_responses(settings: Settings, subject: int) -> xr.Dataset:
@@ -31,7 +31,7 @@ def open_responses(settings: Settings, subject: int) -> xr.Dataset:
 
 def open_voxels(settings: Settings, subject: int) -> xr.Dataset:
     """Regions, ceilings and places of one subject's voxels (:func:`brainalign_utils.nsd.describe_voxels`)."""
-    return store.open_dataset(settings.paths.voxels(subject))
+    return store.open_kept(settings.paths.voxels(subject))
 
 
 def surface_map(settings: Settings, subject: int) -> dict[str, np.ndarray]:
@@ -50,7 +50,7 @@ def open_variants(settings: Settings, subject: int, model: str) -> Iterator[tupl
 
     A model without instructions has the same scores under every pooling.
     """
-    scores = store.open_dataset(settings.paths.variants(subject, model))
+    scores = store.open_kept(settings.paths.variants(subject, model))
     for pooling in dict.fromkeys([settings.features.pooling, *settings.multiverse.poolings]):
         made = pooling if pooling in scores.pooling.values else settings.features.pooling
         for analysis in ANALYSES:
@@ -152,7 +152,7 @@ def ceiling_of(settings: Settings, subject: int, scores: xr.Dataset, name: str |
     if name == "ncsnr":
         return scores.noise_ceiling.values, "variance"
     if name == "cross-subject":
-        stored = store.open_dataset(settings.paths.cross_subject(subject))
+        stored = store.open_kept(settings.paths.cross_subject(subject))
         return stored.ceiling.values, "correlation"
     raise ValueError(f"unknown ceiling {name!r}; choose 'ncsnr', 'cross-subject' or None")
 

@@ -1,5 +1,6 @@
 """Artifacts: what is written comes back, and damage is refused."""
 
+import shutil
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import pytest
 import xarray as xr
 
 from brainalign_utils import store
-from brainalign_utils.store import StoreError
+from brainalign_utils.store import StoreError, datasets
 
 N_VOXELS, N_STIMULI, N_REPEATS = 7, 11, 3
 
@@ -287,3 +288,31 @@ def test_values_too_large_for_float16_are_refused(tmp_path):
     arrays["language"][0, 1, 2, 3] = 1e5
     with pytest.raises(StoreError, match=r"language states reach 1e\+05, too large for float16"):
         _write(features, arrays, [0])
+
+
+def test_kept_datasets_are_read_once_and_again_when_replaced(tmp_path, monkeypatch):
+    path = tmp_path / "scores.zarr"
+    store.write_dataset(path, xr.Dataset({"r": ("voxel", np.arange(4.0))}))
+    first = store.open_kept(path)
+    first.attrs["note"] = "mine"
+    first["more"] = first.r + 1
+    monkeypatch.setattr(datasets, "open_dataset", lambda path: pytest.fail("read a second time"))
+    again = store.open_kept(path)
+    assert set(again) == {"r"} and "note" not in again.attrs
+    with pytest.raises(ValueError, match="read-only"):
+        again.r.values[0] = 7
+    monkeypatch.undo()
+    store.write_dataset(path, xr.Dataset({"r": ("voxel", np.arange(4.0) + 10)}))
+    assert store.open_kept(path).r.values.tolist() == [10, 11, 12, 13]
+    shutil.rmtree(path)
+    with pytest.raises(StoreError):
+        store.open_kept(path)
+
+
+def test_no_more_is_kept_than_allowed(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, "KEPT_BYTES", 100)
+    monkeypatch.setattr(datasets, "_kept", {})
+    for name, n in (("a", 8), ("b", 8), ("large", 50)):
+        store.write_dataset(tmp_path / f"{name}.zarr", xr.Dataset({"r": ("voxel", np.zeros(n))}))
+        store.open_kept(tmp_path / f"{name}.zarr")
+    assert [path.stem for path in datasets._kept] == ["b"]

@@ -4,7 +4,7 @@ Every write goes to a temporary name and is renamed, so a killed job leaves a wh
 Every read checks crc32c checksums and that no chunk is missing.  Nothing is pickled.
 """
 
-from .datasets import SCHEMA_VERSION, StoreError, open_dataset, write_dataset
+from .datasets import SCHEMA_VERSION, StoreError, open_dataset, open_kept, write_dataset
 from .features import FeatureStore, feature_spaces, read_feature_attrs, read_features
 from .tables import read_json, read_table, write_json, write_table
 
@@ -14,6 +14,7 @@ __all__ = [
     "StoreError",
     "feature_spaces",
     "open_dataset",
+    "open_kept",
     "read_feature_attrs",
     "read_features",
     "read_json",

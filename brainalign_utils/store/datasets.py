@@ -14,6 +14,10 @@ from .missing import StoreError, missing
 
 SCHEMA_VERSION = 1
 MAX_CHUNK_BYTES = 64 * 2**20
+KEPT_BYTES = 128 * 2**20
+"""Datasets that :func:`open_kept` keeps in memory, together."""
+
+_kept: dict[Path, tuple[int, xr.Dataset]] = {}
 
 
 def write_dataset(path: Path, ds: xr.Dataset, attrs: dict | None = None, chunks: dict | None = None) -> Path:
@@ -122,6 +126,29 @@ def open_dataset(path: Path, expected: dict | None = None, load: bool = True) ->
     with named_damage(path):
         ds = xr.open_zarr(path, consolidated=False, chunks=None)
         return ds.load() if load else ds
+
+
+def open_kept(path: Path) -> xr.Dataset:
+    """As :func:`open_dataset`, but small datasets are read once a process while their file is the same.
+
+    Opening dozens of small datasets again for every table is what a page of results would wait for.
+    Arrays are read-only: the next caller gets the same ones.
+    """
+    path = Path(path).absolute()
+    file = path / "zarr.json"
+    stamp = file.stat().st_mtime_ns if file.exists() else None
+    if path in _kept and _kept[path][0] == stamp:
+        return _kept[path][1].copy()
+    _kept.pop(path, None)
+    ds = open_dataset(path)
+    for variable in ds.variables.values():
+        if isinstance(variable.values, np.ndarray):
+            variable.values.flags.writeable = False
+    if ds.nbytes <= KEPT_BYTES:
+        _kept[path] = stamp, ds
+        while sum(kept.nbytes for _, kept in _kept.values()) > KEPT_BYTES:
+            _kept.pop(next(iter(_kept)))
+    return ds.copy()
 
 
 def open_group(path: Path, mode: str = "r") -> zarr.Group:
