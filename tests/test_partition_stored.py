@@ -112,6 +112,7 @@ def test_each_region_at_its_best_layer_on_training_folds(tmp_path):
     settings, layer_of_roi, by_layer = _fitted(tmp_path, "roi")
     assert dict(layer_of_roi) == {"prf-visual": 1, "higher": 2}
     parts = stored.open_partition(settings, 1, "instructblip")
+    assert parts.region_shared.dims == ("pair", "measure", "roi", "bound")
     np.testing.assert_allclose(parts.shared, by_layer[2].shared)
     for roi, layer in layer_of_roi.items():
         expected = by_layer[layer].roi_shared.sel(roi=roi)

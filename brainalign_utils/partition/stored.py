@@ -71,8 +71,9 @@ def open_partition(settings: Settings, subject: int, model: str, layer: int | No
             raise KeyError(f"layer {layer} was not partitioned, but {fitted}; set partition.layers: all")
         return parts.sel(layer=layer, drop=True)
     voxels = parts.sel(layer=parts.attrs["layer"], drop=True)
-    at = dict(layer=parts.layer_of_roi, roi=parts.roi)  # pointwise: each region at its own layer
-    regions = {name: parts[name].sel(at).drop_vars("layer") for name in parts if "roi" in parts[name].dims}
+    at = {"layer": parts.layer_of_roi, "roi": parts.roi}  # pointwise: each region at its own layer
+    names = [name for name in parts if "roi" in parts[name].dims]
+    regions = {name: parts[name].sel(at).drop_vars("layer").transpose(*voxels[name].dims) for name in names}
     return voxels.assign(regions)
 
 
