@@ -135,9 +135,8 @@ def open_kept(path: Path) -> xr.Dataset:
     Arrays are read-only: the next caller gets the same ones.
     """
     path = Path(path).absolute()
-    file = path / "zarr.json"
-    stamp = file.stat().st_mtime_ns if file.exists() else None
-    if path in _kept and _kept[path][0] == stamp:
+    made = stamp(path)
+    if path in _kept and _kept[path][0] == made:
         return _kept[path][1].copy()
     _kept.pop(path, None)
     ds = open_dataset(path)
@@ -145,10 +144,16 @@ def open_kept(path: Path) -> xr.Dataset:
         if isinstance(variable.values, np.ndarray):
             variable.values.flags.writeable = False
     if ds.nbytes <= KEPT_BYTES:
-        _kept[path] = stamp, ds
+        _kept[path] = made, ds
         while sum(kept.nbytes for _, kept in _kept.values()) > KEPT_BYTES:
             _kept.pop(next(iter(_kept)))
     return ds.copy()
+
+
+def stamp(path: Path) -> int | None:
+    """When a group was written; None where there is none."""
+    file = path / "zarr.json"
+    return file.stat().st_mtime_ns if file.exists() else None
 
 
 def open_group(path: Path, mode: str = "r") -> zarr.Group:

@@ -15,6 +15,7 @@ import json
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ import pandas as pd
 import zarr
 from zarr.codecs import Crc32cCodec
 
-from .datasets import SCHEMA_VERSION, StoreError, locked, named_damage, open_group
+from .datasets import SCHEMA_VERSION, StoreError, locked, named_damage, open_group, stamp
 from .tables import read_json, read_table, write_json, write_table
 
 DIMS = ("instruction", "layer", "stimulus", "feature")
@@ -265,27 +266,35 @@ def read_features(folder: Path, component: str, instruction: str, layer: int, ns
     known = [p.stem for p in _component_paths(folder)]
     if component not in known:
         raise StoreError(f"{folder} has no component {component!r}; stored: {', '.join(known)}")
-    group = open_group(path)
-    with named_damage(path):
-        stored = group["nsd_id"][:]
-        instructions = [str(value) for value in group["instruction"][:]]
+    stored, instructions, features = _opened(path, stamp(path))
     if instruction not in instructions:
         raise StoreError(f"{path} has no instruction {instruction!r}; stored: {', '.join(instructions)}")
-    n_layers = group["features"].shape[1]
+    n_layers = features.shape[1]
     if not 0 <= layer < n_layers:
         raise StoreError(f"{path} has no layer {layer}; stored: 0 to {n_layers - 1}")
     rows = _find(stored, np.asarray(nsd_ids), path)
     start, stop = (rows.min(), rows.max() + 1) if len(rows) else (0, 0)
     with named_damage(path):
-        values = group["features"][instructions.index(instruction), layer, start:stop]
-    values = values[rows - start].astype(np.float32)
-    undefined = np.isnan(values).any(axis=1)
+        values = features[instructions.index(instruction), layer, start:stop]
+    if not np.array_equal(rows, np.arange(start, stop)):
+        values = values[rows - start]
+    values = values.astype(np.float32, copy=False)
+    undefined = np.isnan(values.max(axis=1, initial=-np.inf))  # a maximum passes NaN on
     if undefined.any():
         raise StoreError(
             f"{path}: no features yet for {undefined.sum()} of {len(rows)} stimuli, first nsd_id "
             f"{np.asarray(nsd_ids)[undefined][0]}; run the features stage again, it resumes there"
         )
     return values
+
+
+@lru_cache(maxsize=16)
+def _opened(path: Path, stamp: int | None):
+    """Stimuli, instructions and the array of a component, opened once while its file is the same."""
+    group = open_group(path)
+    with named_damage(path):
+        stored = group["nsd_id"][:]
+        return stored, [str(value) for value in group["instruction"][:]], group["features"]
 
 
 def _find(stored: np.ndarray, wanted: np.ndarray, path: Path) -> np.ndarray:
