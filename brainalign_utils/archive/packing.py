@@ -1,5 +1,6 @@
 """Archives on disk: written reproducibly, read with distrust."""
 
+import errno
 import hashlib
 import json
 import os
@@ -107,8 +108,16 @@ def unpack(source: Path, build_root: Path = Path("_build")) -> Path:
     except FileNotFoundError as error:
         raise ArchiveError(f"{error.filename or source} does not exist") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise ArchiveError(f"{source} is no whole zip archive ({error}); get it again") from None
+        raise _broken(source, error) from None
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise _broken(source, error) from None  # an altered offset points before the file's beginning
     return target / "study.json"
+
+
+def _broken(source, error):
+    return ArchiveError(f"{source} is no whole zip archive ({error}); get it again")
 
 
 def _read_manifest(archive):
