@@ -41,7 +41,7 @@ class PhantomSettings(_Section):
     """Size and seed of the simulated dataset."""
 
     n_sessions: int = Field(3, ge=1, le=40)
-    n_voxels: int = Field(1150, ge=100, description="nsdgeneral voxels a subject, about")
+    n_voxels: int = Field(1500, ge=100, description="nsdgeneral voxels a subject, about")
     n_shared: int = Field(150, ge=20, description="shared images of which trials are drawn")
     seed: int = Field(0, ge=0)
 

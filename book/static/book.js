@@ -27,12 +27,15 @@
   });
 
   /* Tables, code and equations that scroll take the focus, so that arrow keys move them. */
-  const reach = () => document.querySelectorAll("article :is(table, pre, div.math, figure)").forEach((box) => {
+  const reach = (box) => {
     if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
     else box.removeAttribute("tabindex");
-  });
-  window.addEventListener("load", reach);
-  window.addEventListener("resize", reach);
+  };
+  const sized = new ResizeObserver((entries) => entries.forEach((entry) => reach(entry.target)));
+  window.addEventListener("load", () => document.querySelectorAll("article :is(table, pre, div.math, figure)").forEach((box) => {
+    reach(box);
+    sized.observe(box);
+  }));
   // docutils calls the references a list, but not its entries list items
   document.addEventListener("DOMContentLoaded", () => document.querySelectorAll(".citation-list[role=list]").forEach((list) => list.removeAttribute("role")));
 })();

@@ -1,5 +1,11 @@
 // What a loaded page looks like to its reader, as plain data.
 async () => {
+  // a view that was just resized slides its sidebars away; what is measured is where they come to rest
+  const frame = () => new Promise(requestAnimationFrame);
+  await frame();
+  await frame();
+  const moving = document.getAnimations().map((one) => one.finished.catch(() => {}));
+  await Promise.race([Promise.all(moving), new Promise((resolve) => setTimeout(resolve, 2000))]);
   const images = [...document.images];
   for (const image of images) image.loading = "eager";
   await Promise.all(images.map((image) => image.decode().catch(() => {})));
