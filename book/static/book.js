@@ -32,7 +32,7 @@
     else box.removeAttribute("tabindex");
   };
   const sized = new ResizeObserver((entries) => entries.forEach((entry) => reach(entry.target)));
-  window.addEventListener("load", () => document.querySelectorAll("article :is(table, pre, div.math, figure)").forEach((box) => {
+  window.addEventListener("load", () => document.querySelectorAll("article :is(table, pre, div.math, figure, .front-figure)").forEach((box) => {
     reach(box);
     sized.observe(box);
   }));

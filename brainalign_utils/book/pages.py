@@ -96,4 +96,5 @@ def front_figure(name: str, page: str, figures: Path) -> str:
     alt = about["alt"].replace("\n", " ")
     picture = f"```{{image}} /book/downloads/{name}.png\n:alt: {alt}\n:class: study-figure dark-light\n```"
     label = f"fig-{name.replace('_', '-')}"
+    picture = f":::{{div}} front-figure\n{picture}\n:::"
     return f"{picture}\n\n{about['caption']} How to read it: [](/notebooks/{page}), {{numref}}`{label}`.\n"

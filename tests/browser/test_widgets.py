@@ -74,10 +74,12 @@ def test_layers_instructions_and_keys_change_the_picture(viewer):
 
 
 def test_the_pointer_reads_values(viewer):
+    viewer.locator(".cortex-viewer canvas").scroll_into_view_if_needed()
     box = viewer.locator(".cortex-viewer canvas").bounding_box()
     said = set()
     for across in (0.3, 0.35, 0.4, 0.45, 0.55, 0.6):
         viewer.mouse.move(box["x"] + across * box["width"], box["y"] + 0.5 * box["height"])
+        viewer.wait_for_timeout(100)
         said.add(viewer.inner_text(".cortex-viewer .viewer-readout"))
     assert any("hemisphere, vertex" in text for text in said), said
 
