@@ -139,7 +139,7 @@ def main():
     torch.set_num_threads(args.threads)
     rows = [] if args.only == "list" else phantom()
     rows += [] if args.only == "phantom" else full_list(args.full)
-    print(write(stamp(pd.DataFrame(rows), args), "partition", ("row",)).to_string())
+    print(write(stamp(pd.DataFrame(rows), args), "partition", args, ("row",)).to_string())
 
 
 if __name__ == "__main__":
