@@ -6,11 +6,15 @@ SETTINGS ?= workflow/config/phantom.yml
 PROFILE  ?= local
 CORES    ?= $(shell env -u OMP_NUM_THREADS nproc)
 NSD      ?=
+COCO     ?=
 SCORES   ?=
+SNAKEMAKE_ARGS ?=
 BIN      := $(VENV)/bin
 READY    := $(VENV)/.ready
-CONFIG    = settings="$(SETTINGS)" nsd="$(NSD)" kernels=$(CORES)
-RUN       = $(BIN)/snakemake --snakefile workflow/Snakefile --workflow-profile workflow/profiles/$(PROFILE) --cores $(CORES)
+CONFIG    = settings="$(SETTINGS)" nsd="$(NSD)" coco="$(COCO)" kernels=$(CORES)
+# The cores of this machine bound what runs here, not what a cluster's jobs ask for.
+RUN       = $(BIN)/snakemake --snakefile workflow/Snakefile --workflow-profile workflow/profiles/$(PROFILE) \
+            $(if $(filter local,$(PROFILE)),--cores $(CORES)) $(SNAKEMAKE_ARGS)
 
 # One thread of linear algebra per parallel job: jobs that fight for cores are many times slower.
 export OMP_NUM_THREADS ?= 1
@@ -53,9 +57,9 @@ pdf: book chromium ## print the whole book into one PDF
 figure: $(READY) ## remake one result and what it needs: make figure NOTEBOOK=04_compare_models
 	$(RUN) --config $(CONFIG) figure="$(NOTEBOOK)" -- figure
 
-paper: ## the same on real data: make paper NSD=/path [SETTINGS=workflow/config/nsd.yml PROFILE=slurm]
+paper: ## the same on real data: make paper NSD=/path COCO=/path [SETTINGS=... PROFILE=slurm]
 	@test -n "$(NSD)" || { echo "make paper needs NSD=/path/to/natural-scenes-dataset (the folder that holds nsddata)"; exit 2; }
-	$(MAKE) book archive SETTINGS="$(if $(filter file,$(origin SETTINGS)),workflow/config/nsd.yml,$(SETTINGS))" NSD="$(NSD)" PROFILE="$(PROFILE)"
+	$(MAKE) book archive SETTINGS="$(if $(filter file,$(origin SETTINGS)),workflow/config/nsd.yml,$(SETTINGS))" NSD="$(NSD)" COCO="$(COCO)" PROFILE="$(PROFILE)"
 
 serve: $(READY) ## look at the book on http://localhost:8000
 	$(BIN)/python -m brainalign_utils.publish serve --settings "$(SETTINGS)" --port 8000

@@ -115,6 +115,39 @@ def _confirm(plan, yes):
     return input("Do you accept the terms and want to download? [y/N] ").strip().lower() in ("y", "yes")
 
 
+def _declare_plan(parser):
+    parser.add_argument("--settings", type=Path, help="settings file (default: the phantom's defaults)")
+    parser.add_argument(
+        "--costs", action="store_true", help="list the unit costs, and where and when measured"
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="compare with the records of the finished study; 1 if they differ",
+    )
+
+
+def _plan(args):
+    from . import plan
+    from .config import load_settings
+
+    settings = load_settings(args.settings, nsd_root=Path("nsd"))  # no file of the dataset is read
+    if args.check:
+        table = plan.compare(settings)
+        print(plan.render(table.set_index("rule")))
+        far = table[~plan.agrees(table)]
+        print(f"{len(table) - len(far)} of {len(table)} within a factor of {plan.LIMIT:g}")
+        return int(len(far) > 0)
+    if args.costs:
+        print(plan.read_units().to_string(index=False))
+        return 0
+    sizes = {"subjects": settings.subjects, "models": settings.models, "instructions": settings.instructions}
+    print(f"study {settings.name}: {', '.join(f'{len(ids)} {name}' for name, ids in sizes.items())}\n")
+    print(plan.render(plan.rule_table(settings)))
+    print(f"\n{plan.notes(settings)}")
+    return 0
+
+
 def _declare_phantom(parser):
     parser.add_argument("--to", type=Path, help="folder that gets nsd, coco and truth")
     parser.add_argument("--settings", type=Path, help="settings file (default: the phantom's defaults)")
@@ -172,6 +205,7 @@ def _fetch_models(args):
 COMMANDS = (
     Command("doctor", "check an NSD tree, file by file", _declare_doctor, _doctor),
     Command("download", "fetch what a study needs from NSD's bucket", _declare_download, _download),
+    Command("plan", "what a study will cost, before anything runs", _declare_plan, _plan),
     Command("phantom", "make a phantom dataset", _declare_phantom, _phantom),
     Command("models", "print the table of models", _declare_models, _models),
     Command("fetch-models", "download checkpoints at their pinned revisions", _declare_fetch_models,

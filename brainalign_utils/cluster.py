@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 RULES = (
-    "make_phantom", "load_responses", "extract_features", "fit_encoding", "partition_variance", "result",
-    "book",
+    "make_phantom", "load_responses", "extract_features", "fit_encoding", "partition_variance",
+    "vary_choices", "result", "book",
 )  # fmt: skip
 """Kinds of jobs, as the workflow names them."""
 

@@ -2,6 +2,7 @@
 
 ``contents`` which pages there are | ``pages`` a notebook as a page | ``provenance`` how a page was made |
 ``numbers`` results that prose may state | ``prose`` no other number in it | ``widgets`` what can be moved |
-``generated`` tables for readers | ``staging`` all of it in one folder | ``rendering`` Jupyter Book, checks.
+``generated`` tables for readers | ``planning`` what the full study costs | ``staging`` all in one folder |
+``rendering`` Jupyter Book, checks.
 The command line is :mod:`brainalign_utils.publish`.
 """

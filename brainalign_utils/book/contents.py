@@ -50,12 +50,19 @@ def book_sources(root: Path) -> list[str]:
     code = [
         package / "publish.py",
         *package.glob("book/*.py"),
+        *package.glob("plan/*.py"),
+        package / "cluster.py",
         package / "dependencies.py",
         package / "measured.py",
     ]
     for name in DOCUMENTED:
         code += [package / f"{name}.py", *(package / name).glob("*.py")]
     texts = [root / name for name in ("_toc.yml", "_config.yml", "CITATION.cff", "CHANGELOG.md")]
+    texts += [
+        root / "workflow/config/nsd.yml",
+        *package.glob("data/plan.yml"),
+        *package.glob("data/unit_costs.csv"),
+    ]
     texts += [path for name in ("book", "benchmarks/results") for path in (root / name).rglob("*")]
     found = {p.relative_to(root) for p in [*texts, *code] if p.is_file() and "__pycache__" not in p.parts}
     return sorted(map(str, found))

@@ -10,7 +10,7 @@ import yaml
 from .. import dependencies, execute
 from ..config import Paths, Settings
 from ..measured import limits_table
-from . import benchmarks, contents, generated, numbers, pages, prose, provenance, widgets
+from . import benchmarks, contents, generated, numbers, pages, planning, prose, provenance, widgets
 
 ANNOUNCEMENT = {
     "phantom": "<strong>Phantom data.</strong> Simulated brains, drawn scenes and tiny models: "
@@ -134,6 +134,8 @@ def _stage_generated(settings, root, folder):
         "instructions": generated.instruction_table(settings),
         "citation": generated.citation(root),
         "api": generated.api_reference(contents.DOCUMENTED),
+        "plan_check": planning.check_table(settings),
     }
+    texts |= planning.plan_tables(root)
     for name, text in texts.items():
         (folder / f"{name}.md").write_text(text)

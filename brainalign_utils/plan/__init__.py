@@ -1,13 +1,32 @@
 """What a study will cost before anything runs: unit costs times counts."""
 
-from .records import compare, study_records
-from .tables import growth, load_costs, planned_runs, render, requests, rule_table
+from .records import LIMIT, against, agrees, compare, recorded_costs, study_records
+from .tables import (
+    growth,
+    load_costs,
+    model_table,
+    notes,
+    planned_runs,
+    read_units,
+    readable,
+    render,
+    requests,
+    rule_table,
+)
 
 __all__ = [
+    "LIMIT",
+    "against",
+    "agrees",
     "compare",
     "growth",
     "load_costs",
+    "model_table",
+    "notes",
     "planned_runs",
+    "read_units",
+    "readable",
+    "recorded_costs",
     "render",
     "requests",
     "rule_table",

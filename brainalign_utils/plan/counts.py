@@ -10,6 +10,11 @@ from ..tables import N_TRIALS_PER_SESSION, ROIS
 
 N_NSD_SESSIONS, N_NSD_PICTURES, N_NSD_SHARED, N_REPEATS = 40, 10_000, 1000, 3
 N_GROUPS = sum(roi.kind == "group" for roi in ROIS)
+CHOICES = "14_vary_choices"
+
+BASES = ("measured", "scaled up", "assumed")
+"""What a planned cost rests on, best first: a unit cost measured at that size; one measured on a smaller
+study or task; an assumption of ``data/plan.yml``."""
 
 
 @dataclass(frozen=True)
@@ -168,3 +173,10 @@ def partition_fits(n_instructions: int, n_ratios: int, estimator: str) -> list[t
 def states_per_image(components) -> int:
     """Numbers stored for each picture."""
     return int(np.sum([c.n_spaces * c.width for c in components]))
+
+
+def compared_models(settings: Settings) -> dict[str, int]:
+    """Models whose features are pooled in other ways too, and in how many ways."""
+    compared = [m for m in (*settings.partition.models, "vit-h") if m in settings.models]
+    ways = len(dict.fromkeys([settings.features.pooling, *settings.multiverse.poolings]))
+    return {model: ways if MODEL_BY_ID[model].prompt else 1 for model in compared}

@@ -6,16 +6,23 @@ import nbformat
 import pandas as pd
 
 from ..config import Settings
-from .tables import planned_runs
+from .counts import CHOICES
+from .runs import RULES
+from .tables import N_KERNELS, planned_runs
 
 ARTIFACTS = {
     "00_make_phantom": ("dataset",),
-    "01_load_responses": ("responses",),
+    "01_load_responses": ("responses", "voxels"),
     "02_extract_features": ("features", "answers"),
     "03_fit_encoding": ("scores", "predictions", "nulls", "samples"),
     "05_partition_variance": ("partition",),
+    CHOICES: ("choices", "poolings"),
 }
 """Folders below the study's that hold what a notebook wrote; the others are counted as results."""
+
+NOT_COUNTED = ("html", "book_build", "book_source", "pdf_build", "settings")
+LIMIT = 1.3
+"""Plan and records agree when neither is more than this many times the other."""
 
 
 def study_records(settings: Settings) -> pd.DataFrame:
@@ -50,43 +57,83 @@ def disk_usage(root: Path) -> dict[str, int]:
     sizes = {}
     for path in root.rglob("*"):
         folder = path.relative_to(root).parts[0]
-        if path.is_file() and folder not in ("html", "book_build", "book_source", "settings"):
+        if path.is_file() and folder not in NOT_COUNTED and path.suffix != ".zip":
             notebook = owner.get(folder, "results")
             sizes[notebook] = sizes.get(notebook, 0) + path.stat().st_size
     return sizes
 
 
-def compare(settings: Settings) -> pd.DataFrame:
+def compare(settings: Settings, costs: dict | None = None, n_kernels: int = N_KERNELS) -> pd.DataFrame:
     """Plan and records of a finished study.
+
+    Parameters
+    ----------
+    settings : Settings
+    costs : dict, optional
+        Unit costs; those of the package by default.
+    n_kernels : int
+        Kernels among which a phantom study dealt out its short runs.
 
     Returns
     -------
     table : DataFrame
-        notebook, quantity (cpu_seconds, memory or disk), planned, recorded, ratio (planned / recorded).
+        rule, quantity (cpu_seconds of all its runs, memory of the largest, disk; bytes), planned, recorded,
+        ratio (planned / recorded).
 
     Raises
     ------
     ValueError
         If notebooks of the plan have not been executed.
     """
-    runs = planned_runs(settings)
+    runs = [run for run in planned_runs(settings, costs, n_kernels) if run.notebook != "book"]
     records = study_records(settings)
     done = set(zip(records.notebook, records.name, strict=True))
-    wanted = {(run.notebook, "_".join(run.wildcards)) for run in runs if run.notebook != "book"}
-    if missing := sorted(wanted - done):
+    if missing := sorted({(run.notebook, "_".join(run.wildcards)) for run in runs} - done):
         raise ValueError(
-            f"{len(missing)} of {len(wanted)} runs of the plan have no record, such as {missing[0]}; run "
+            f"{len(missing)} of {len(runs)} runs of the plan have no record, such as {missing[0]}; run "
             "`make study` with these settings first"
         )
+    recorded = recorded_costs(settings, records)
+    return against(recorded, runs)
+
+
+def recorded_costs(settings: Settings, records: pd.DataFrame) -> pd.DataFrame:
+    """What a finished study took, per rule.
+
+    Parameters
+    ----------
+    settings : Settings
+    records : DataFrame
+        Of :func:`study_records`.
+
+    Returns
+    -------
+    table : DataFrame
+        rule, quantity, recorded, as in :func:`compare`.
+    """
+    rules = records.notebook.map(lambda notebook: RULES.get(notebook, "result"))
+    grouped = records.groupby(rules)
     disk = disk_usage(settings.paths.root)
-    rows = []
-    for notebook, recorded in records.groupby("notebook"):
-        planned = [run for run in runs if run.notebook == notebook]
-        rows.append(
-            (notebook, "cpu_seconds", sum(r.cpu_seconds for r in planned), recorded.cpu_seconds.sum())
-        )
-        rows.append((notebook, "memory", max(r.memory for r in planned), recorded.memory.max()))
-        if notebook in ARTIFACTS:
-            rows.append((notebook, "disk", sum(r.disk for r in planned), disk[notebook]))
-    table = pd.DataFrame(rows, columns=["notebook", "quantity", "planned", "recorded"])
-    return table.assign(ratio=table.planned / table.recorded)
+    found = {"cpu_seconds": grouped.cpu_seconds.sum(), "memory": grouped.memory.max()}
+    found["disk"] = pd.Series(disk).groupby(lambda notebook: RULES.get(notebook, "result")).sum()
+    table = pd.concat(found).rename_axis(["quantity", "rule"]).rename("recorded").reset_index()
+    return table[["rule", "quantity", "recorded"]]
+
+
+def against(recorded: pd.DataFrame, runs) -> pd.DataFrame:
+    """The table of :func:`compare` from what was recorded and what is planned."""
+    planned = {}
+    for rule in recorded.rule.unique():
+        mine = [run for run in runs if run.rule == rule]
+        planned[rule, "cpu_seconds"] = sum(run.cpu_seconds for run in mine)
+        planned[rule, "memory"] = max(run.memory for run in mine)
+        planned[rule, "disk"] = sum(run.disk for run in mine)
+    values = [planned[key] for key in zip(recorded.rule, recorded.quantity, strict=True)]
+    table = recorded.assign(planned=values)
+    table["ratio"] = table.planned / table.recorded
+    return table[["rule", "quantity", "planned", "recorded", "ratio"]]
+
+
+def agrees(table: pd.DataFrame, limit: float = LIMIT) -> pd.Series:
+    """Whether each row of :func:`compare` is within the limit."""
+    return table.ratio.between(1 / limit, limit)

@@ -1,18 +1,24 @@
 """What one run of each notebook costs: unit costs times counts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 
 from ..config import Settings
 from ..model_table import MODEL_BY_ID
 from ..tables import N_TRIALS_PER_SESSION, ROIS
 from .counts import (
+    BASES,
+    CHOICES,
     N_REPEATS,
     Counts,
+    Subject,
+    compared_models,
     n_distinct_predictions,
     partition_fits,
     ridge_operations,
     states_per_image,
 )
+from .gpu import extraction_seconds, ridge_seconds
 
 RULES = {
     "00_make_phantom": "make_phantom",
@@ -20,13 +26,18 @@ RULES = {
     "02_extract_features": "extract_features",
     "03_fit_encoding": "fit_encoding",
     "05_partition_variance": "partition_variance",
+    "14_vary_choices": "vary_choices",
 }
 """Rules of the workflow by notebook; the other notebooks are results."""
 
 RESULTS = (
     "04_compare_models", "06_estimate_ceilings", "07_map_instructions", "08_group_concepts",
     "09_trace_layers", "10_show_partitions", "11_compare_ablations", "12_check_claims", "13_recover_truth",
+    "16_test_voxels", "17_view_cortex",
 )  # fmt: skip
+MEASURE = "run a study with it, then python benchmarks/unit_costs.py SETTINGS..."
+COMPOSED = {CHOICES: ("01_load_responses", "02_extract_features", "03_fit_encoding")}
+"""A notebook that does what others do, at their unit costs."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +54,8 @@ class Run:
     cpu_seconds, gpu_seconds : float
     memory, disk : float
         Peak resident bytes, and bytes that it leaves.
-    is_measured : bool
-        Whether every unit cost in it was measured; otherwise some are stated assumptions.
+    basis : {"measured", "scaled up", "assumed"}
+        What its GPU time, or else the largest part of its processor time, rests on.
     """
 
     notebook: str
@@ -54,68 +65,122 @@ class Run:
     gpu_seconds: float
     memory: float
     disk: float
-    is_measured: bool = True
+    basis: str = "measured"
 
     @property
     def rule(self) -> str:
         return self.notebook if self.notebook == "book" else RULES.get(self.notebook, "result")
 
 
-def amounts(notebook: str, settings: Settings, counts: Counts, subject=None, model=None) -> dict[str, float]:
-    """How many units of each kind a run has; keys are those of ``seconds`` in the unit costs."""
-    n_folds = settings.encoding.n_folds
-    if notebook == "00_make_phantom":
-        betas = sum(_megabetas(s) for s in counts.subjects)
-        return {"picture": counts.n_images, "megabeta": betas}
-    if notebook == "01_load_responses":
-        return {"megabeta": _megabetas(subject)}
-    if notebook == "02_extract_features":
-        return {f"row {model}": counts.n_rows(model) / settings.features.n_shards}
-    if notebook == "03_fit_encoding":
+@dataclass(frozen=True)
+class Task:
+    """What a run is about; the arguments of everything that counts.
+
+    Attributes
+    ----------
+    notebook : str
+    settings : Settings
+    counts : Counts
+    subject : counts.Subject or None
+    model : str or None
+    starts : bool
+        Whether it is the first run of its kernel, which imports libraries.
+    """
+
+    notebook: str
+    settings: Settings
+    counts: Counts
+    subject: Subject | None = None
+    model: str | None = None
+    starts: bool = True
+
+
+def amounts(task: Task) -> dict[str, float]:
+    """How many units of each kind a run has; keys are units of ``seconds`` in the unit costs."""
+    settings, counts, subject, model = task.settings, task.counts, task.subject, task.model
+    shared = {"run": 1.0, "start": float(task.starts)} if subject or model else {"run": 1.0}
+    if task.notebook == "00_make_phantom":
+        return shared | {"picture": counts.n_images, "megabeta": sum(map(_megabetas, counts.subjects))}
+    if task.notebook == "01_load_responses":
+        return shared | {"megabeta": _megabetas(subject)}
+    if task.notebook == "02_extract_features":
+        return shared | {f"row {model}": counts.n_rows(model) / settings.features.n_shards}
+    if task.notebook == "03_fit_encoding":
         components = counts.components[model]
         sizes = [c.width for c in components for _ in range(c.n_spaces)]
         sizes += [components[-1].width] * settings.stats.n_shuffles
-        sizes_of_fit = subject.n_voxels, subject.n_test, n_folds
-        operations = sum(ridge_operations(subject.n_train, width, *sizes_of_fit) for width in sizes)
+        operations = sum(_operations(settings, subject, width) for width in sizes)
         kept = n_distinct_predictions(components)
         bootstrap = kept * subject.n_test * settings.stats.n_bootstraps * len(ROIS) / 1e9
-        return {"fit": len(sizes), "gigaoperation": operations / 1e9, "gigasample": bootstrap}
-    if notebook == "05_partition_variance":
+        return shared | {"fit": len(sizes), "gigaoperation": operations / 1e9, "gigasample": bootstrap}
+    if task.notebook == "05_partition_variance":
         width = counts.components[model][-1].width
         fits = partition_fits(
             counts.n_instructions, settings.partition.n_ratios, settings.partition.estimator
         )
-        operations = sum(
-            n * ridge_operations(subject.n_train, bands * width, subject.n_voxels, subject.n_test, n_folds)
-            for bands, n in fits
-        )
-        return {"fit": sum(n for _, n in fits), "gigaoperation": operations / 1e9}
+        operations = sum(n * _operations(settings, subject, bands * width) for bands, n in fits)
+        return shared | {"fit": sum(n for _, n in fits), "gigaoperation": operations / 1e9}
+    if task.notebook == CHOICES:
+        return shared | _choices(settings, counts)
+    if task.notebook == "book":
+        return shared
     values = sum(s.n_voxels * sum(c.n_spaces for c in cs) for s in counts.subjects
                  for cs in counts.components.values())  # fmt: skip
-    return {"fit": len(counts.subjects) * len(counts.components), "megascore": values / 1e6}
+    return shared | {"fit": len(counts.subjects) * len(counts.components), "megascore": values / 1e6}
+
+
+def _choices(settings, counts):
+    """One instruction, the main component, both scalings of responses and of test features at once."""
+    found = {
+        "megabeta": sum(map(_megabetas, counts.subjects)),
+        "fit": 0.0,
+        "gigaoperation": 0.0,
+        "row alone": 0.0,
+    }
+    for model, n_ways in compared_models(settings).items():
+        main = counts.components[model][-1]
+        found[f"row {model}"] = counts.n_images * (n_ways - 1)
+        found["row alone"] += counts.n_images * (n_ways - 1)  # instructions that share no picture
+        for subject in counts.subjects:
+            twice = replace(subject, n_voxels=2 * subject.n_voxels, n_test=2 * subject.n_test)
+            found["fit"] += n_ways * main.n_states
+            operations = n_ways * main.n_states * _operations(settings, twice, main.width)
+            found["gigaoperation"] += operations / 1e9
+    return found
+
+
+def _operations(settings, subject, n_features):
+    sizes = subject.n_train, n_features, subject.n_voxels, subject.n_test
+    return ridge_operations(*sizes, settings.encoding.n_folds)
 
 
 def _megabetas(subject):
     return subject.n_sessions * N_TRIALS_PER_SESSION * subject.n_voxels / 1e6
 
 
-def disk_bytes(notebook: str, settings: Settings, counts: Counts, subject=None, model=None) -> float:
+def array_bytes(task: Task) -> float:
     """Bytes of the arrays that a run writes, from their shapes."""
-    if notebook == "01_load_responses":
+    settings, counts, subject, model = task.settings, task.counts, task.subject, task.model
+    if task.notebook == "01_load_responses":
         return 4.0 * (subject.n_train + N_REPEATS * subject.n_test) * subject.n_voxels
-    if notebook == "02_extract_features":
+    if task.notebook == "02_extract_features":
         n_images = counts.n_images / settings.features.n_shards
         return _item_size(settings) * n_images * states_per_image(counts.components[model])
-    if notebook == "03_fit_encoding":
+    if task.notebook == "03_fit_encoding":
         components = counts.components[model]
         scores = 4 * 4 * sum(c.n_spaces for c in components) * subject.n_voxels
         predictions = 2 * n_distinct_predictions(components) * subject.n_test * subject.n_voxels
         nulls = 4 * settings.stats.n_shuffles * subject.n_voxels
         samples = 4 * (settings.stats.n_bootstraps + 1) * components[-1].n_instructions * 7
         return float(scores + predictions + nulls + samples)
-    if notebook == "05_partition_variance":
+    if task.notebook == "05_partition_variance":
         n = counts.n_instructions
         return 4.0 * subject.n_voxels * (3 * n + 1 + 4 * n * (n - 1) / 2)
+    if task.notebook == CHOICES:
+        return _item_size(settings) * counts.n_images * sum(
+            (n_ways - 1) * sum(c.n_states * c.width for c in counts.components[model])
+            for model, n_ways in compared_models(settings).items()
+        )  # fmt: skip
     return 0.0
 
 
@@ -126,18 +191,24 @@ def _item_size(settings):
     return {"float32": 4, "float16": 2}[storage]
 
 
-def memory_bytes(notebook: str, settings: Settings, counts: Counts, subject=None, model=None) -> float:
-    """Bytes of the large arrays that a run holds at once, beyond Python and its libraries."""
+def memory_bytes(task: Task) -> float:
+    """Bytes of the large arrays that a run holds at once, beyond Python, its libraries and models."""
+    counts, subject, model = task.counts, task.subject, task.model
+    if task.notebook == CHOICES:  # responses in two scalings, of the largest subject
+        subject = max(counts.subjects, key=lambda s: s.n_voxels)
+        return 16.0 * (subject.n_train + N_REPEATS * subject.n_test) * subject.n_voxels
+    if task.notebook == "00_make_phantom":  # a worker's single trials of the whole volume, in two precisions
+        return max(16.0 * prod(s.shape) * s.n_sessions * N_TRIALS_PER_SESSION for s in counts.subjects)
     if subject is None:
         values = [s.n_voxels * sum(c.n_spaces for c in cs) for s in counts.subjects
                   for cs in counts.components.values()]  # fmt: skip
-        return 4.0 * sum(values) if notebook in RESULTS else 0.0
+        return 4.0 * sum(values) if task.notebook in RESULTS else 0.0
     responses = 4.0 * (subject.n_train + N_REPEATS * subject.n_test) * subject.n_voxels
-    if notebook == "01_load_responses":
+    if task.notebook == "01_load_responses":
         return 1.5 * responses
     targets = 4.0 * (subject.n_train + subject.n_test) * subject.n_voxels
     n, p = subject.n_train, counts.components[model][-1].width
-    if notebook == "03_fit_encoding":
+    if task.notebook == "03_fit_encoding":
         kept = 2 * 2 * n_distinct_predictions(counts.components[model]) * subject.n_test * subject.n_voxels
         solver = 4.0 * (min(n, p) ** 2 * 6 + n * p * 3)
         return responses + 2 * targets + kept + solver
@@ -150,57 +221,90 @@ def memory_bytes(notebook: str, settings: Settings, counts: Counts, subject=None
     return responses + 2 * targets + features + shared + 4.0 * 6 * joint**2
 
 
-def run_cost(notebook, wildcards, settings, counts, costs, subject=None, model=None) -> Run:
+def run_cost(task: Task, wildcards: tuple[str, ...], costs: dict) -> Run:
     """Cost of one run.
 
     Parameters
     ----------
-    notebook : str
+    task : Task
     wildcards : tuple of str
-    settings : Settings
-    counts : Counts
     costs : dict
         Of :func:`brainalign_utils.plan.load_costs`.
-    subject : counts.Subject or None
-    model : str or None
     """
-    given = settings, counts, subject, model
-    units = amounts(notebook, *given) if notebook != "book" else {}
-    unit = dict(costs["seconds"][notebook])
-    disk = costs["disk"][notebook]
-    memory = costs["memory"][notebook]
-    if settings.checkpoints != "phantom" and notebook in costs["full size"]:
-        unit |= costs["full size"][notebook]
-    gpu, is_measured = 0.0, True
-    if notebook == "02_extract_features" and settings.checkpoints != "phantom":
-        gpu, units, extra = _on_gpu(settings, counts, costs, model)
-        memory, is_measured = memory + extra, False
-    seconds = unit["run"] + sum(unit[name] * amount for name, amount in units.items())
-    written = disk["run"] + sum(disk.get(name, 0) * amount for name, amount in units.items())
-    written += disk_bytes(notebook, *given)
-    return Run(
-        notebook,
-        wildcards,
-        model,
-        seconds,
-        gpu,
-        memory + memory_bytes(notebook, *given),
-        written,
-        is_measured,
-    )
+    notebook, units = task.notebook, amounts(task)
+    is_full = task.settings.checkpoints != "phantom"
+    unit, disk = (unit_costs(costs, quantity, notebook, is_full) for quantity in ("seconds", "disk"))
+    written = disk["run"] + disk.get("array", 1.0) * array_bytes(task)
+    written += sum(disk[name] * n for name, n in units.items() if name != "run" and name in disk)
+    parts, units, weights = on_gpu(task, units, costs) if is_full else ([], units, 0.0)
+    if missing := sorted(set(units) - set(unit)):
+        raise ValueError(f"no unit cost of {', '.join(missing)} in {notebook}; {MEASURE}")
+    terms = {name: unit[name] * n for name, n in units.items()}
+    basis = "measured"
+    if parts:
+        basis = max((found for _, found in parts), key=BASES.index)
+    elif is_full:
+        basis = costs["basis"].get(("seconds", notebook, max(terms, key=terms.get)), "scaled up")
+    memory = unit_costs(costs, "memory", notebook, is_full)["run"] + weights + memory_bytes(task)
+    gpu = sum(seconds for seconds, _ in parts)
+    return Run(notebook, wildcards, task.model, sum(terms.values()), gpu, memory, written, basis)
 
 
-def _on_gpu(settings, counts, costs, model):
-    """GPU seconds of a shard, CPU units, bytes of weights in main memory: assumptions, not measured."""
-    row, assumed = MODEL_BY_ID[model], costs["gpu"]
-    size = assumed["models"][row.checkpoint]
-    n_images = counts.n_images / settings.features.n_shards
-    n_rows = counts.n_rows(model) / settings.features.n_shards
-    tower = 2 * size["vision parameters"] * size["vision tokens"] * (1 if row.image == "stimulus" else 0)
-    prompt = 2 * size["language parameters"] * (size["image positions"] + assumed["prompt tokens"])
-    answer = 2 * size["language parameters"] * settings.features.max_new_tokens
-    rate = 1e12 * assumed["peak teraflops"]
-    seconds = (n_images * tower + n_rows * prompt) / (rate * assumed["share reached, prompt"])
-    seconds += n_rows * answer / (rate * assumed["share reached, answer"])
-    seconds += assumed["seconds to load"]
-    return seconds, {"image": n_images}, 2.0 * row.n_parameters
+def on_gpu(task: Task, units: dict, costs: dict) -> tuple[list[tuple[float, str]], dict, float]:
+    """What a GPU does of a run.
+
+    Returns
+    -------
+    parts : list of (seconds, basis)
+        Empty without a GPU.
+    units : dict of str to float
+        What is left to processors; they feed the GPU meanwhile.
+    weights : float
+        Bytes of weights that pass through main memory.
+    """
+    settings, counts, notebook = task.settings, task.counts, task.notebook
+    n_shards, parts, passes = settings.features.n_shards, [], {}
+    if notebook == "02_extract_features":
+        passes = {task.model: (counts.n_images / n_shards, counts.n_rows(task.model) / n_shards)}
+    elif notebook == CHOICES:
+        n_passes = {
+            model: counts.n_images * (n - 1) for model, n in compared_models(settings).items() if n > 1
+        }
+        passes = {model: (n, n) for model, n in n_passes.items()}
+    parts += [extraction_seconds(model, *counted, settings, costs) for model, counted in passes.items()]
+    units = {name: n for name, n in units.items() if not name.startswith("row ")}
+    if "gigaoperation" in units and settings.encoding.device != "cpu":
+        n_reads = 0 if notebook == "05_partition_variance" else units["fit"]
+        seconds, basis = ridge_seconds(units.pop("gigaoperation"), n_reads, costs)
+        parts.append((seconds, "scaled up" if notebook == "05_partition_variance" else basis))
+    if parts:
+        units["gpu second"] = sum(seconds for seconds, _ in parts)
+    return parts, units, max((2.0 * MODEL_BY_ID[model].n_parameters for model in passes), default=0.0)
+
+
+def unit_costs(costs: dict, quantity: str, notebook: str, is_full: bool) -> dict[str, float]:
+    """Unit costs of a notebook: those of the miniature, and over them what was measured at full size.
+
+    Parameters
+    ----------
+    costs : dict
+    quantity : {"seconds", "memory", "disk"}
+    notebook : str
+    is_full : bool
+
+    Raises
+    ------
+    ValueError
+        Nothing was measured of the notebook.
+    """
+    units = costs["units"]
+    sizes = ("miniature", "full") if is_full else ("miniature",)
+    found = {}
+    for source in (*COMPOSED.get(notebook, ()), notebook):
+        own = {}
+        for size in sizes:
+            own |= units.get((size, quantity, source), {})
+        found |= own if source == notebook else {k: v for k, v in own.items() if k not in ("run", "start")}
+    if "run" not in found:
+        raise ValueError(f"no unit cost ({quantity}) of notebook {notebook}; {MEASURE}")
+    return found

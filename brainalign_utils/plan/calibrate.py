@@ -1,0 +1,104 @@
+"""Unit costs from what finished studies took: non-negative least squares on the counts of their runs."""
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import nnls
+
+from ..config import Settings
+from .counts import CHOICES
+from .records import ARTIFACTS, disk_usage, study_records
+from .runs import COMPOSED, amounts, array_bytes, memory_bytes
+from .tables import N_KERNELS, planned_tasks
+
+
+def fit_units(counted, taken) -> dict[str, float]:
+    """Non-negative cost of each unit that explains best what runs took.
+
+    Parameters
+    ----------
+    counted : sequence of dict of unit to amount
+        One a run.
+    taken : array of shape (n_runs,)
+    """
+    table = pd.DataFrame(list(counted)).fillna(0.0)
+    scale = table.max().replace(0, 1.0)  # amounts differ by orders of magnitude
+    costs, _ = nnls((table / scale).to_numpy(), np.asarray(taken, dtype=float), maxiter=100 * len(scale))
+    return {unit: float(cost) for unit, cost in zip(table.columns, costs / scale.to_numpy(), strict=True)}
+
+
+def calibrate(studies: list[Settings], n_kernels: int = N_KERNELS) -> pd.DataFrame:
+    """Unit costs of the miniature from finished studies.
+
+    Parameters
+    ----------
+    studies : list of Settings
+        Phantom studies of different sizes tell apart what a run costs and what its size adds.
+    n_kernels : int
+        Kernels among which they dealt out their short runs.
+
+    Returns
+    -------
+    table : DataFrame
+        quantity ("seconds" of processor time, "memory" or "disk" in bytes), notebook, unit, cost.
+    """
+    runs = pd.concat([_runs(settings, n_kernels) for settings in studies], ignore_index=True)
+    rows, seconds = [], {}
+    others = [notebook for notebook in runs.notebook.unique() if notebook != CHOICES]
+    for notebook in (*others, CHOICES):  # the last is made of what the others do
+        mine = runs[runs.notebook == notebook]
+        if notebook == CHOICES:
+            known = {unit: cost for source in COMPOSED[notebook] for unit, cost in seconds[source].items()}
+            own = [{unit: counted[unit] for unit in ("run", "row alone")} for counted in mine.counted]
+            rest = [
+                taken - sum(known[unit] * n for unit, n in counted.items() if unit not in own[0])
+                for counted, taken in zip(mine.counted, mine.cpu_seconds, strict=True)
+            ]
+            seconds[notebook] = fit_units(own, rest)
+        else:
+            seconds[notebook] = fit_units(mine.counted, mine.cpu_seconds)
+        rows += [("seconds", notebook, unit, cost) for unit, cost in seconds[notebook].items()]
+        base = mine.groupby("study").memory.max() - mine.groupby("study").arrays_held.max()
+        rows.append(("memory", notebook, "run", max(float(base.mean()), 0.0)))
+    rows += _disk_rows(studies, runs)
+    return pd.DataFrame(rows, columns=["quantity", "notebook", "unit", "cost"])
+
+
+def _runs(settings, n_kernels):
+    """Runs of a finished study beside what they took."""
+    tasks = {(task.notebook, "_".join(name)): task for task, name in planned_tasks(settings, n_kernels)}
+    table = study_records(settings)
+    known = [key in tasks for key in zip(table.notebook, table.name, strict=True)]
+    table = table[known].reset_index(drop=True)
+    tasks = [tasks[key] for key in zip(table.notebook, table.name, strict=True)]
+    if not tasks:
+        raise ValueError(
+            f"no record of study {settings.name!r} in {settings.paths.root}; run `make study` first"
+        )
+    return table.assign(
+        study=settings.name,
+        counted=[amounts(task) for task in tasks],
+        arrays_held=[memory_bytes(task) for task in tasks],
+        arrays_written=[array_bytes(task) for task in tasks],
+    )
+
+
+def _disk_rows(studies, runs):
+    """Bytes a run, a byte of its arrays, and what else the amount of files follows."""
+    written = {settings.name: disk_usage(settings.paths.root) for settings in studies}
+    for notebook, mine in runs.groupby("notebook"):
+        if notebook not in ARTIFACTS:
+            continue
+        counted = []
+        for _, group in mine.groupby("study", sort=False):
+            counts = {"run": float(len(group)), "array": float(group.arrays_written.sum())}
+            if notebook == "00_make_phantom":
+                counts = group.counted.iloc[0]
+            counted.append({unit: n for unit, n in counts.items() if n})
+        taken = [written[study][notebook] for study in mine.study.unique()]
+        costs = {"run": 0.0} | fit_units(counted, taken)
+        yield from (("disk", notebook, unit, cost) for unit, cost in costs.items())
+    others = sorted(set(runs.notebook) - set(ARTIFACTS))  # their files lie together: each gets the same share
+    first = runs[runs.notebook == others[0]].set_index("study").counted
+    counted = [{unit: len(others) * first[name][unit] for unit in ("run", "megascore")} for name in written]
+    costs = fit_units(counted, [sizes["results"] for sizes in written.values()])
+    yield from (("disk", notebook, unit, cost) for notebook in others for unit, cost in costs.items())
