@@ -36,6 +36,9 @@ from . import dependencies, provenance
 from .config import SettingsError, load_settings, project_root
 from .locks import alone
 
+IOPUB_SECONDS = 300
+"""Output of a cell may lag that far behind its end; papermill's 4 s are too few on a full machine."""
+
 
 class ParameterError(ValueError):
     """A parameter that the notebook does not declare."""
@@ -96,6 +99,7 @@ def execute(source: Path, target: Path, parameters: dict, cwd: Path | None = Non
                     cwd=str(cwd),
                     kernel_name="python3",
                     progress_bar=sys.stderr.isatty(),
+                    iopub_timeout=IOPUB_SECONDS,
                     **({"km": kernel} if kernel else {"config": _local_sockets(sockets)}),
                 )
         except (PapermillExecutionError, DeadKernelError):
