@@ -23,7 +23,7 @@ export MKL_NUM_THREADS ?= $(OMP_NUM_THREADS)
 export HF_HUB_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env study book pdf archive figure paper serve lab test test-robust test-book chromium lint format phantom-models benchmark lock clean
+.PHONY: help env study book pdf archive figure paper serve lab test test-robust test-slurm test-book chromium slurm lint format phantom-models benchmark lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -74,12 +74,20 @@ test: $(READY) ## run the tests (not those that need a browser or Slurm)
 test-robust: $(READY) ## kill small studies, start them twice, run them in strange places, and compare
 	$(BIN)/python -m pytest -q -m robust tests/robust
 
+test-slurm: $(READY) slurm ## run a small study through a Slurm cluster of this one machine, and compare
+	timeout --signal=INT --kill-after=60 1800 $(BIN)/python -m pytest -q -m slurm tests/slurm
+
 test-book: $(READY) chromium ## test the built book of SETTINGS in a real browser
 	$(BIN)/python -m pytest -q -m browser tests/browser --settings "$(SETTINGS)"
 
 chromium: ## install a browser with apt-get when there is none
 	@command -v chromium google-chrome >/dev/null || { [ "$$(id -u)" = 0 ] || SUDO=sudo; \
 		$$SUDO apt-get update -q && $$SUDO apt-get install -y -q chromium; }
+
+slurm: ## install Slurm and munge with apt-get when they are not there; no daemon of theirs is started
+	@PATH="$$PATH:/usr/sbin"; command -v slurmctld >/dev/null && command -v slurmd >/dev/null && \
+		command -v munged >/dev/null || { [ "$$(id -u)" = 0 ] || SUDO=sudo; \
+		$$SUDO apt-get update -q && $$SUDO env RUNLEVEL=1 apt-get install -y -q --no-install-recommends slurm-wlm munge; }
 
 lint: $(READY) ## check style
 	$(BIN)/ruff check .

@@ -24,7 +24,7 @@ def pytest_addoption(parser):
         "--settings", default="workflow/config/phantom.yml", help="study whose book tests/browser look at"
     )
     parser.addoption("--screenshots", type=Path, help="folder for pictures of every page (tests/browser)")
-    parser.addoption("--record", help="JSON file for what tests/robust measure")
+    parser.addoption("--record", help="JSON file for what tests/robust and tests/slurm measure")
 
 
 def phantom_settings():

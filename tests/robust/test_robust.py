@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import studies
+from fixtures import studies
 
 from brainalign_utils import provenance
 
