@@ -23,7 +23,7 @@ export MKL_NUM_THREADS ?= $(OMP_NUM_THREADS)
 export HF_HUB_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env study book pdf archive figure paper serve lab test test-robust test-slurm test-book chromium slurm lint format phantom-models benchmark lock clean
+.PHONY: help env study book pdf archive figure paper serve lab test test-robust test-slurm test-real-data test-book chromium slurm lint format phantom-models benchmark lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -76,6 +76,9 @@ test-robust: $(READY) ## kill small studies, start them twice, run them in stran
 
 test-slurm: $(READY) slurm ## run a small study through a Slurm cluster of this one machine, and compare
 	timeout --signal=INT --kill-after=60 1800 $(BIN)/python -m pytest -q -m slurm tests/slurm
+
+test-real-data: $(READY) ## follow README's section on real data on a phantom behind a local S3 server, and compare
+	timeout --signal=INT --kill-after=60 1800 $(BIN)/python tests/real_data/run.py
 
 test-book: $(READY) chromium ## test the built book of SETTINGS in a real browser
 	$(BIN)/python -m pytest -q -m browser tests/browser --settings "$(SETTINGS)"
