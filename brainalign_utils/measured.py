@@ -43,6 +43,12 @@ LIMITS = (
     Limit("Artifacts that differ after a study was killed again and again", "robust",
           "differences_after_kills", "{:.0f}", 0),
     Limit("Artifacts that differ between one core and two", "robust", "differences_one_core", "{:.0f}", 0),
+    Limit("Artifacts that differ between a local run and a Slurm cluster of one node", "slurm",
+          "differences", "{:.0f}", 0),
+    Limit("Arrays and tables that differ after README's section on real data was followed on a phantom",
+          "real_data", "differences", "{:.0f}", 0),
+    Limit("Largest factor between plan and records of the phantom studies", "plan", "largest_factor",
+          "{:.2f}", 1.3),
     Limit("Largest difference between one and two threads, of the largest value", "robust",
           "largest_difference_two_threads", "{:.1g}", 1e-4),
 )  # fmt: skip
