@@ -1,6 +1,7 @@
 """How much a study has of what costs: pictures, voxels, states, fits.  No file of the study is read."""
 
 from dataclasses import dataclass
+from math import comb
 
 import numpy as np
 
@@ -8,6 +9,7 @@ from ..config import Settings
 from ..model_table import MODEL_BY_ID
 from ..tables import N_TRIALS_PER_SESSION, ROIS
 
+N_TRIPLE_WEIGHTINGS = 7
 N_NSD_SESSIONS, N_NSD_PICTURES, N_NSD_SHARED, N_REPEATS = 40, 10_000, 1000, 3
 N_GROUPS = sum(roi.kind == "group" for roi in ROIS)
 CHOICES = "14_vary_choices"
@@ -159,15 +161,28 @@ def ridge_operations(n_train, n_features, n_voxels, n_test, n_folds=5, n_nodes=1
     return gram + eigh + min(spectral, downdate) + residuals + products
 
 
-def partition_fits(n_instructions: int, n_ratios: int, estimator: str) -> list[tuple[int, int]]:
-    """Joint models behind a partition, as (number of bands, weightings tried)."""
+def n_partition_layers(layers: str, n_states: int) -> int:
+    """Layers at which variance is partitioned; the most it can be where each region has its own."""
+    return {"common": 1, "roi": min(n_states, N_GROUPS), "all": n_states}[layers]
+
+
+def n_triples(triples, n_instructions: int) -> int:
+    """Triples of instructions of the setting ``partition.triples``."""
+    return comb(n_instructions, 3) if triples == "all" else len(triples)
+
+
+def partition_fits(
+    n_instructions: int, n_ratios: int, estimator: str, n_triples: int = 0
+) -> list[tuple[int, int]]:
+    """Joint models behind the partition of one layer, as (number of bands, weightings tried)."""
     if estimator == "concatenated":
         ratios = rest = 1
     else:
         ratios, rest = max(n_ratios - 2, 1), 3
     n = n_instructions
     n_pairs = n * (n - 1) // 2
-    return [(1, n), (2, n_pairs * ratios), (n, rest), (n - 1, n * rest)] if n > 1 else [(1, 1)]
+    fits = [(1, n), (2, n_pairs * ratios), (n, rest), (n - 1, n * rest)] if n > 1 else [(1, 1)]
+    return fits + [(3, n_triples * (1 if estimator == "concatenated" else N_TRIPLE_WEIGHTINGS))]
 
 
 def states_per_image(components) -> int:

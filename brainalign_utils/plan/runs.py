@@ -14,6 +14,8 @@ from .counts import (
     Subject,
     compared_models,
     n_distinct_predictions,
+    n_partition_layers,
+    n_triples,
     partition_fits,
     ridge_operations,
     states_per_image,
@@ -114,12 +116,12 @@ def amounts(task: Task) -> dict[str, float]:
         bootstrap = kept * subject.n_test * settings.stats.n_bootstraps * len(ROIS) / 1e9
         return shared | {"fit": len(sizes), "gigaoperation": operations / 1e9, "gigasample": bootstrap}
     if task.notebook == "05_partition_variance":
-        width = counts.components[model][-1].width
+        main, n_layers, triples = counts.components[model][-1], *_partition(settings, counts, model)
         fits = partition_fits(
-            counts.n_instructions, settings.partition.n_ratios, settings.partition.estimator
+            counts.n_instructions, settings.partition.n_ratios, settings.partition.estimator, triples
         )
-        operations = sum(n * _operations(settings, subject, bands * width) for bands, n in fits)
-        return shared | {"fit": sum(n for _, n in fits), "gigaoperation": operations / 1e9}
+        operations = n_layers * sum(n * _operations(settings, subject, b * main.width) for b, n in fits)
+        return shared | {"fit": n_layers * sum(n for _, n in fits), "gigaoperation": operations / 1e9}
     if task.notebook == CHOICES:
         return shared | _choices(settings, counts)
     if task.notebook == "book":
@@ -127,6 +129,12 @@ def amounts(task: Task) -> dict[str, float]:
     values = sum(s.n_voxels * sum(c.n_spaces for c in cs) for s in counts.subjects
                  for cs in counts.components.values())  # fmt: skip
     return shared | {"fit": len(counts.subjects) * len(counts.components), "megascore": values / 1e6}
+
+
+def _partition(settings, counts, model):
+    """Layers and triples of a partition."""
+    layers = n_partition_layers(settings.partition.layers, counts.components[model][-1].n_states)
+    return layers, n_triples(settings.partition.triples, counts.n_instructions)
 
 
 def _choices(settings, counts):
@@ -174,8 +182,8 @@ def array_bytes(task: Task) -> float:
         samples = 4 * (settings.stats.n_bootstraps + 1) * components[-1].n_instructions * 7
         return float(scores + predictions + nulls + samples)
     if task.notebook == "05_partition_variance":
-        n = counts.n_instructions
-        return 4.0 * subject.n_voxels * (3 * n + 1 + 4 * n * (n - 1) / 2)
+        n, (n_layers, triples) = counts.n_instructions, _partition(settings, counts, model)
+        return 4.0 * n_layers * subject.n_voxels * (3 * n + 1 + 6 * n * (n - 1) / 2 + 8 * triples)
     if task.notebook == CHOICES:
         return _item_size(settings) * counts.n_images * sum(
             (n_ways - 1) * sum(c.n_states * c.width for c in counts.components[model])

@@ -9,6 +9,7 @@ import yaml
 
 from ..cluster import RULES, JobRequest
 from ..config import Settings
+from ..dealing import deal, model_weight
 from ..tables import subject_name
 from .counts import BASES, CHOICES, Counts, count
 from .runs import RESULTS, Run, Task, run_cost
@@ -81,24 +82,29 @@ def planned_tasks(
     counts, n_shards = study_counts(settings, costs), settings.features.n_shards
     alone = settings.data == "nsd"
 
+    def weight(model):
+        return model_weight(model, len(settings.instructions))
+
     def task(notebook, *wildcards, starts=True, subject=None, model=None):
         return Task(notebook, settings, counts, subject, model, starts), wildcards or (notebook,)
 
     tasks = [] if alone else [task("00_make_phantom")]
-    for i, subject in enumerate(counts.subjects):
-        starts = alone or i < n_kernels
+    firsts = {share[0] for share in deal([s.number for s in counts.subjects], n_kernels)}
+    firsts |= {share[0] for share in deal(settings.models, n_kernels, weight)}
+    for subject in counts.subjects:
+        starts = alone or subject.number in firsts
         tasks.append(task("01_load_responses", subject_name(subject.number), starts=starts, subject=subject))
-    for i, model in enumerate(settings.models):
+    for model in settings.models:
         for shard in range(n_shards):
-            starts = alone or (i < n_kernels and not shard)
+            starts = alone or (model in firsts and not shard)
             name = (model, f"{shard}of{n_shards}")
             tasks.append(task("02_extract_features", *name, starts=starts, model=model))
     partitioned = [model for model in settings.partition.models if model in settings.models]
     for notebook, models in (("03_fit_encoding", settings.models), ("05_partition_variance", partitioned)):
         for s, subject in enumerate(counts.subjects):
             for m, model in enumerate(models):
-                dealt, inner = (m, s) if notebook == "03_fit_encoding" else (s, m)
-                starts = alone or (dealt < n_kernels and not inner)
+                dealt, inner = (model, s) if notebook == "03_fit_encoding" else (subject.number, m)
+                starts = alone or (dealt in firsts and not inner)
                 name = (subject_name(subject.number), model)
                 tasks.append(task(notebook, *name, starts=starts, subject=subject, model=model))
     results = [name for name in RESULTS if settings.data == "phantom" or name != "13_recover_truth"]
