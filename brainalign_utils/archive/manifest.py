@@ -9,7 +9,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 FORMAT = "brainalign-scores"
 SCHEMA_VERSION = 1
-FOLDERS = ("ceilings", "cortex.zarr", "figures", "notebooks", "nulls", "partition", "samples", "scores")
+FOLDERS = (
+    "ceilings",
+    "choices",
+    "cortex.zarr",
+    "figures",
+    "notebooks",
+    "nulls",
+    "partition",
+    "samples",
+    "scores",
+)
 FOLDERS += ("tables", "voxels")
 FILES = ("cost.md", "settings.json")
 PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
