@@ -7,7 +7,8 @@ costs and what its size adds.  The book of the first is built once more, to see 
 full size come from ``results``: ``loading.json``, ``storage.json``, ``encoding_scale.json`` (else
 ``ridge.csv``), ``ridge_cuda.csv`` and ``extraction_cuda.csv``; what is not there stays an assumption, and the
 plan says so.  Writes ``brainalign_utils/data/unit_costs.csv``, and what the studies took to
-``results/plan_records.csv``, which the plan is tested against.
+``results/plan_records.csv``, which the plan is tested against (of settings files of the project, given by
+relative paths).
 """
 
 import argparse
@@ -222,7 +223,7 @@ def main():
         studies(options.settings) if options.settings else old[old["size"] == "miniature"].to_dict("records")
     )
     if options.settings:
-        write_records(options.settings)
+        write_records([file for file in options.settings if not file.is_absolute()])
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ import psutil
 
 DAEMONS = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 SECONDS_TO_START = 60
+SYSTEM = Path("/etc/slurm/slurm.conf")
+"""Where commands inside jobs look: Snakemake's plugin takes SLURM_CONF out of their environment."""
 
 # The node has a GPU in name only: what a job asks for is bookkeeping of Slurm's, and no job here uses one.
 CONFIGURATION = """
@@ -39,6 +41,7 @@ JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=1
 JobAcctGatherParams=OverMemoryKill
 MinJobAge=86400
+KillWait=5
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory} Gres=gpu:1 State=UNKNOWN
 PartitionName=cpu Nodes={host} Default=YES MaxTime=INFINITE State=UP
 PartitionName=gpu Nodes={host} MaxTime=INFINITE State=UP
@@ -77,12 +80,34 @@ def configure(folder: Path) -> Path:
 
 
 @contextmanager
+def as_the_systems(configuration: Path):
+    """Let the machine's configuration be this one meanwhile.
+
+    Raises
+    ------
+    FileExistsError
+        The machine has a Slurm of its own.
+    """
+    if SYSTEM.exists():
+        raise FileExistsError(f"{SYSTEM} is there: this machine has a Slurm of its own; test on another one")
+    sudo = ["sudo", "-n"] if os.geteuid() else []
+    subprocess.run(
+        [*sudo, "ln", "-sfn", str(configuration), str(SYSTEM)], check=True
+    )  # a link to nothing goes
+    try:
+        yield
+    finally:
+        subprocess.run([*sudo, "rm", "-f", str(SYSTEM)], check=True)
+
+
+@contextmanager
 def daemon(command: list[str], folder: Path, environment: dict):
     """A daemon in the foreground that ends here, or with this process however that ends."""
     log = (folder / f"{command[0]}.log").open("w")
     process = subprocess.Popen(
-        ["setpriv", "--pdeathsig", "TERM", *command], env=environment, stdout=log, stderr=log
-    )
+        ["setpriv", "--pdeathsig", "TERM", *command], env=environment, stdout=log, stderr=log,
+        start_new_session=True,
+    )  # fmt: skip
     try:
         yield
     finally:
@@ -107,6 +132,7 @@ def one_node():
     munged += [f"--log-file={folder}/munge.log"]
     try:
         with ExitStack() as stack:
+            stack.enter_context(as_the_systems(configuration))
             for command in (munged, ["slurmctld", "-D"], ["slurmd", "-D"]):
                 stack.enter_context(daemon(command, folder, environment))
                 time.sleep(1)
@@ -114,10 +140,20 @@ def one_node():
             try:
                 yield environment
             finally:
-                user = psutil.Process().username()
-                subprocess.run(["scancel", "--user", user], env=environment, check=False, timeout=60)
+                end_jobs(environment)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def end_jobs(environment: dict) -> None:
+    """Cancel what still runs, and wait for its end: the daemons must outlive their jobs."""
+    user, end = psutil.Process().username(), time.monotonic() + SECONDS_TO_START
+    subprocess.run(["scancel", "--user", user], env=environment, check=False, timeout=60)
+    command = ["squeue", "--noheader", "--states=running,completing"]
+    while time.monotonic() < end:
+        if not subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60).stdout:
+            return
+        time.sleep(0.5)
 
 
 def jobs(environment: dict) -> list[dict[str, str]]:
