@@ -58,7 +58,11 @@ def calibrate(studies: list[Settings], n_kernels: int = N_KERNELS) -> pd.DataFra
             seconds[notebook] = fit_units(mine.counted, mine.cpu_seconds)
         rows += [("seconds", notebook, unit, cost) for unit, cost in seconds[notebook].items()]
         base = mine.groupby("study").memory.max() - mine.groupby("study").arrays_held.max()
-        rows.append(("memory", notebook, "run", max(float(base.mean()), 0.0)))
+        held = {"run": float(base.clip(lower=0).mean())}
+        if notebook in ("02_extract_features", CHOICES):
+            pictures = mine.groupby("study").n_images.first()
+            held = fit_units([{"run": 1.0, "picture": n} for n in pictures], base)
+        rows += [("memory", notebook, unit, cost) for unit, cost in held.items()]
     rows += _disk_rows(studies, runs)
     return pd.DataFrame(rows, columns=["quantity", "notebook", "unit", "cost"])
 
@@ -76,6 +80,7 @@ def _runs(settings, n_kernels):
         )
     return table.assign(
         study=settings.name,
+        n_images=[task.counts.n_images for task in tasks],
         counted=[amounts(task) for task in tasks],
         arrays_held=[memory_bytes(task) for task in tasks],
         arrays_written=[array_bytes(task) for task in tasks],

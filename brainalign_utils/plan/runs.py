@@ -253,7 +253,9 @@ def run_cost(task: Task, wildcards: tuple[str, ...], costs: dict) -> Run:
         basis = max((found for _, found in parts), key=BASES.index)
     elif is_full:
         basis = costs["basis"].get(("seconds", notebook, max(terms, key=terms.get)), "scaled up")
-    memory = unit_costs(costs, "memory", notebook, is_full)["run"] + weights + memory_bytes(task)
+    held = unit_costs(costs, "memory", notebook, is_full)
+    kept = 0.0 if is_full else held.get("picture", 0.0) * task.counts.n_images  # small studies keep pictures
+    memory = held["run"] + kept + weights + memory_bytes(task)
     gpu = sum(seconds for seconds, _ in parts)
     return Run(notebook, wildcards, task.model, sum(terms.values()), gpu, memory, written, basis)
 
