@@ -72,7 +72,7 @@ def _runs(settings, n_kernels):
     tasks = {(task.notebook, "_".join(name)): task for task, name in planned_tasks(settings, n_kernels)}
     table = study_records(settings)
     known = [key in tasks for key in zip(table.notebook, table.name, strict=True)]
-    table = table[known].reset_index(drop=True)
+    table = table[np.array(known, dtype=bool)].reset_index(drop=True)
     tasks = [tasks[key] for key in zip(table.notebook, table.name, strict=True)]
     if not tasks:
         raise ValueError(
