@@ -25,7 +25,7 @@ OUTLINED = ("V1", "V2", "V3", "hV4", "EBA", "FFA-1", "FFA-2", "OFA", "OPA", "PPA
 
 
 def load_cortex(settings: Settings) -> Cortex:
-    """Flat map for the study's data: fsaverage5 for the phantom, NSD's own fsaverage otherwise.
+    """Flat map for the study's data: NSD's own fsaverage where its surfaces are, else fsaverage5.
 
     Drawn once, by pycortex, or by nilearn where pycortex is not installed, and kept.
     """
@@ -51,8 +51,10 @@ def _cortex(kept: xr.Dataset) -> Cortex:
 def _draw_cortex(settings: Settings, engine: str) -> Cortex:
     from . import surface  # nilearn and pycortex: seconds that a kept map saves
 
-    folder = settings.paths.nsd / "nsddata" / "freesurfer" / "fsaverage"
-    meshes = surface.load_meshes(folder if settings.data == "nsd" else None)
+    folder = settings.paths.fsaverage
+    if folder is None and settings.data == "nsd":
+        _log.warning("no surfaces in nsddata/freesurfer/fsaverage/surf: maps are drawn on fsaverage5")
+    meshes = surface.load_meshes(folder)
     return surface.load_cortex(settings.paths.root / "pycortex", meshes, engine=engine)
 
 

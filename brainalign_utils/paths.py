@@ -18,6 +18,13 @@ class Paths:
         return self._settings.nsd_root or self.root / "dataset" / "nsd"
 
     @property
+    def fsaverage(self) -> Path | None:
+        """NSD's average FreeSurfer subject, where its surfaces are on disk; the phantom has fsaverage5."""
+        folder = self.nsd / "nsddata" / "freesurfer" / "fsaverage"
+        is_there = self._settings.data == "nsd" and (folder / "surf" / "lh.white").is_file()
+        return folder if is_there else None
+
+    @property
     def coco(self) -> Path:
         return self._settings.coco_root or self.root / "dataset" / "coco"
 

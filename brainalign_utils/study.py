@@ -10,6 +10,9 @@ from . import alignment, encoding, intervals, scoring, store
 from .config import Settings
 from .model_table import MODEL_BY_ID
 
+N_FSAVERAGE5 = 10_242
+"""Vertices of a hemisphere."""
+
 ANALYSES = ("default", "no session z-score", "authors")
 """Of :func:`open_variants`: the study's own; betas not z-scored within sessions; and, besides, test features
 z-scored by themselves."""
@@ -35,9 +38,17 @@ def open_voxels(settings: Settings, subject: int) -> xr.Dataset:
 
 
 def surface_map(settings: Settings, subject: int) -> dict[str, np.ndarray]:
-    """Voxel under each vertex, or -1; dict of "lh", "rh" -> int array of shape (n_hemisphere_vertices,)."""
+    """Voxel under each vertex of the maps, or -1; dict of "lh", "rh" -> int array of shape (n_vertices,).
+
+    Where maps are drawn on fsaverage5, its vertices are the first ones of fsaverage: meshes of FreeSurfer's
+    average subjects are subdivisions of each other that keep the vertices of the coarser one in front.
+    """
     voxels = open_voxels(settings, subject)
-    return {hemi: voxels[f"vertex_voxel_{hemi}"].values for hemi in ("lh", "rh")}
+    if settings.scores_only:
+        n_vertices = store.open_kept(settings.paths.root / "cortex.zarr").attrs["n_left"]
+    else:
+        n_vertices = None if settings.paths.fsaverage else N_FSAVERAGE5
+    return {hemi: voxels[f"vertex_voxel_{hemi}"].values[:n_vertices] for hemi in ("lh", "rh")}
 
 
 def open_predictions(settings: Settings, subject: int, model: str) -> xr.Dataset:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from brainalign_utils import maps
+from brainalign_utils import maps, store, study
 from brainalign_utils.config import load_settings
 from brainalign_utils.flat import Cortex
 
@@ -66,3 +66,18 @@ def test_a_kept_flat_map_is_the_one_that_was_drawn(tmp_path, square, monkeypatch
     monkeypatch.setattr(maps, "file_hash", lambda path: "other code")
     maps.load_cortex(settings)
     assert len(drawn) == 2, "other code draws anew"
+
+
+def test_without_the_surfaces_of_fsaverage_maps_are_drawn_on_fsaverage5(tmp_path, caplog):
+    tree = tmp_path / "nsd"
+    settings = load_settings(build_root=tmp_path, data="nsd", nsd_root=tree, subjects=[1])
+    vertices = {f"vertex_voxel_{h}": (f"vertex_{h}", np.arange(163_842)) for h in ("lh", "rh")}
+    store.write_dataset(settings.paths.voxels(1), xr.Dataset(vertices))
+    assert [len(found) for found in study.surface_map(settings, 1).values()] == [study.N_FSAVERAGE5] * 2
+    cortex = maps._draw_cortex(settings, "nilearn")
+    assert cortex.name == "fsaverage5" and "drawn on fsaverage5" in caplog.text
+    assert cortex.n_left == study.N_FSAVERAGE5
+    white = tree / "nsddata" / "freesurfer" / "fsaverage" / "surf" / "lh.white"
+    white.parent.mkdir(parents=True)
+    white.touch()
+    assert len(study.surface_map(settings, 1)["lh"]) == 163_842
