@@ -202,7 +202,8 @@ class Settings(_Section):
     @model_validator(mode="before")
     @classmethod
     def _convention(cls, values):
-        wanted = CONVENTIONS.get(values.get("convention", "default"), {})
+        name = values.get("convention", "default")
+        wanted = CONVENTIONS.get(name, {}) if isinstance(name, str) else {}  # anything else is refused later
         for key, value in wanted.items():
             given = values.get(key)
             if isinstance(value, dict) and isinstance(given, (dict, type(None))):

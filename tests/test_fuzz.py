@@ -54,6 +54,9 @@ def check(found: Settings):
 @example({"instructions": ["IC", "IC"]})
 @example({"build_root": "a\0b"})
 @example({"encoding": {"n_alphas": 10**12}})
+@example({"convention": []})
+@example({"partition": {"triples": [["IC", "IC", "IU1"]]}})
+@example({"partition": {"triples": "some"}})
 def test_any_values_are_settings_or_refused(changes):
     try:
         found = load_settings(**changes)
