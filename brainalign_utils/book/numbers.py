@@ -13,6 +13,9 @@ from ..config import Settings
 from ..model_table import MODEL_BY_ID
 from ..tables import ROI_BY_ID
 
+ABSENT = "(none in this study)"
+"""Instead of the number of models that a study leaves out."""
+
 SHORT = {"nsdgeneral": "everywhere", "prf-visual": "early"}
 """Names of regions in substitutions, where not their id."""
 
@@ -80,7 +83,8 @@ def models(table: pd.DataFrame) -> dict:
     found = {"best": {}, "null_high": number(means.null_high.max()), "null_low": number(means.null_low.min())}
     for role in ("mllm", "vision", "multimodal", "baseline"):
         each = means[means.role == role].groupby("roi").value.mean()
-        found[role] = {_short(roi): number(value) for roi, value in each.items()}
+        values = {roi: number(each[roi]) if roi in each else ABSENT for roi in means.roi.unique()}
+        found[role] = {_short(roi): value for roi, value in values.items()}
     for roi, part in means.dropna(subset="value").groupby("roi"):
         best = part.loc[part.value.idxmax()]
         found["best"][_short(roi)] = f"{MODEL_BY_ID[best.model].title} ({number(best.value)})"
