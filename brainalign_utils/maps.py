@@ -33,7 +33,8 @@ def load_cortex(settings: Settings) -> Cortex:
     if settings.scores_only:
         return _cortex(store.open_dataset(file))
     engine = "pycortex" if find_spec("cortex") else "nilearn"
-    made_by = f"{engine}, {file_hash(Path(__file__).with_name('surface.py'))}"
+    mesh = "fsaverage" if settings.paths.fsaverage else "fsaverage5"
+    made_by = f"{engine}, {mesh}, {file_hash(Path(__file__).with_name('surface.py'))}"
     with FileLock(file.with_suffix(".lock")):  # notebooks that run side by side wait for the first
         if file.exists() and (kept := store.open_dataset(file)).attrs["made_by"] == made_by:
             return _cortex(kept)

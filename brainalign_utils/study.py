@@ -81,8 +81,13 @@ def best_common_layer(settings: Settings, subject: int, model: str) -> tuple[str
     component = main_component(model)
     scores = open_scores(settings, subject, model)
     scores = scores.isel(space=scores.component.values == component)
-    mean = pd.Series(np.nanmean(scores.cv_score.values, axis=1)).groupby(scores.layer.values).mean()
-    return component, int(mean.idxmax())
+    return component, _best_layer(scores, slice(None))
+
+
+def _best_layer(scores: xr.Dataset, voxels) -> int:
+    """Layer with the best cross-validated score, mean over some voxels and all instructions."""
+    mean = pd.Series(np.nanmean(scores.cv_score.values[:, voxels], axis=1))
+    return int(mean.groupby(scores.layer.values).mean().idxmax())
 
 
 def partition_layers(settings: Settings, subject: int, model: str, rois) -> tuple[str, pd.Series, list[int]]:
@@ -102,15 +107,13 @@ def partition_layers(settings: Settings, subject: int, model: str, rois) -> tupl
     """
     component, common = best_common_layer(settings, subject, model)
     layer_of_roi = pd.Series(common, index=list(rois), name="layer")
-    if settings.partition.layers == "roi":
-        scores = open_scores(settings, subject, model)
-        scores = scores.isel(space=scores.component.values == component)
-        for name, mask in rois.items():
-            mean = pd.Series(np.nanmean(scores.cv_score.values[:, mask], axis=1))
-            layer_of_roi[name] = int(mean.groupby(scores.layer.values).mean().idxmax())
+    scores = open_scores(settings, subject, model)
+    scores = scores.isel(space=scores.component.values == component)
     if settings.partition.layers == "all":
-        scores = open_scores(settings, subject, model)
-        return component, layer_of_roi, sorted(set(scores.layer.values[scores.component.values == component]))
+        return component, layer_of_roi, sorted(set(scores.layer.values))
+    if settings.partition.layers == "roi":
+        for name, mask in rois.items():
+            layer_of_roi[name] = _best_layer(scores, mask)
     return component, layer_of_roi, sorted({common, *layer_of_roi})
 
 

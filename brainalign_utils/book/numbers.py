@@ -83,8 +83,7 @@ def models(table: pd.DataFrame) -> dict:
     found = {"best": {}, "null_high": number(means.null_high.max()), "null_low": number(means.null_low.min())}
     for role in ("mllm", "vision", "multimodal", "baseline"):
         each = means[means.role == role].groupby("roi").value.mean()
-        values = {roi: number(each[roi]) if roi in each else ABSENT for roi in means.roi.unique()}
-        found[role] = {_short(roi): value for roi, value in values.items()}
+        found[role] = {_short(r): number(each[r]) if r in each else ABSENT for r in means.roi.unique()}
     for roi, part in means.dropna(subset="value").groupby("roi"):
         best = part.loc[part.value.idxmax()]
         found["best"][_short(roi)] = f"{MODEL_BY_ID[best.model].title} ({number(best.value)})"

@@ -289,7 +289,7 @@ def read_features(folder: Path, component: str, instruction: str, layer: int, ns
 
 
 @lru_cache(maxsize=16)
-def _opened(path: Path, stamp: int | None):
+def _opened(path: Path, made: int | None):
     """Stimuli, instructions and the array of a component, opened once while its file is the same."""
     group = open_group(path)
     with named_damage(path):
