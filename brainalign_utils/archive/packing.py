@@ -18,6 +18,7 @@ from .manifest import ArchiveError, Entry, Manifest, parse_manifest
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 256 * 2**20
 BLOCK = 2**20
+METHODS = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 TEXT = {".json", ".csv", ".svg", ".ipynb", ".md"}
 
 
@@ -64,7 +65,8 @@ def _entry(path: Path) -> Entry:
 def _add(archive, name, content):
     member = zipfile.ZipInfo(name)  # its date is a constant
     member.external_attr = 0o644 << 16
-    member.compress_type = zipfile.ZIP_DEFLATED if Path(name).suffix in TEXT else zipfile.ZIP_STORED
+    stored, deflated = METHODS
+    member.compress_type = deflated if Path(name).suffix in TEXT else stored
     archive.writestr(member, content)
 
 
@@ -123,6 +125,9 @@ def _broken(source, error):
 def _read_manifest(archive):
     """The manifest, after the list of members was compared with it."""
     members = archive.infolist()
+    for member in members:  # before anything is read: other methods' decoders fail in ways of their own
+        if member.compress_type not in METHODS:
+            raise ArchiveError(f"{member.filename!r} is compressed in an unknown way; get the archive again")
     names = [member.filename for member in members]
     if repeated := {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else ():
         raise ArchiveError(f"the archive holds {sorted(repeated)[0]!r} twice")
