@@ -55,6 +55,12 @@ def build_pdf(settings: Settings, root: Path | None = None) -> Path:
     return print_pdf(single.resolve() / "index.html", settings.paths.root / "brainalign.pdf")
 
 
+def settings_of_study(path: str | Path) -> Settings:
+    """Settings of the last run of a study: the file's, with what its command line added then."""
+    frozen = load_settings(path, scores_only=True).paths.root / "settings" / "settings.json"
+    return load_settings(frozen if frozen.is_file() else path)
+
+
 def serve(folder: Path, port: int) -> None:
     """Serve the book on localhost until interrupted."""
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
@@ -70,7 +76,7 @@ def main(arguments=None) -> int:
     parser.add_argument("--settings", default="workflow/config/phantom.yml")
     parser.add_argument("--port", type=int, default=8000)
     options = parser.parse_args(arguments)
-    settings = load_settings(options.settings)
+    settings = settings_of_study(options.settings)
     html = settings.paths.root / "html"
     try:
         if options.action == "build":

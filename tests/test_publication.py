@@ -4,8 +4,10 @@ import json
 import re
 import tomllib
 
+import pytest
 import yaml
 
+from brainalign_utils import config, publish
 from brainalign_utils.config import project_root
 
 ROOT = project_root()
@@ -45,3 +47,18 @@ def test_only_the_last_job_may_publish_and_only_what_passed():
     order = [commands.index(f"make {target}") for target in ("test", "book", "test-book")]
     uploads = [n for n, step in enumerate(build["steps"]) if "upload-pages" in step.get("uses", "")]
     assert order == sorted(order) and order[-1] < uploads[0]
+
+
+def test_where_a_book_on_real_data_lies_needs_no_data(tmp_path, capsys):
+    """The folder of the data was given on the command line that built the book, not in the file."""
+    file = tmp_path / "nsd.yml"
+    file.write_text(f"name: mine\ndata: nsd\nbuild_root: {tmp_path}/build\n")
+    with pytest.raises(config.SettingsError, match="nsd_root"):
+        publish.settings_of_study(file)
+    built = config.load_settings(file, nsd_root=tmp_path)
+    frozen = built.paths.root / "settings/settings.json"
+    frozen.parent.mkdir(parents=True)
+    frozen.write_text(built.model_dump_json())
+    assert publish.settings_of_study(file).nsd_root == tmp_path
+    assert publish.main(["where", "--settings", str(file)]) == 0
+    assert f"{tmp_path}/build/mine/html/index.html" in capsys.readouterr().out

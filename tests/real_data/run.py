@@ -18,12 +18,13 @@ import logging
 import os
 import re
 import shlex
+import shutil
 import sys
 import tempfile
 import threading
 import time
 import zipfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -145,10 +146,13 @@ def differences(ours: Path, theirs: Path) -> tuple[list[str], int]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--record", type=Path, help="JSON file for what was measured")
+    parser.add_argument("--keep", action="store_true", help="leave the folder of the two studies behind")
     options = parser.parse_args()
     start = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="brainalign-walk-") as folder:
-        folder = Path(folder)
+    folder = Path(tempfile.mkdtemp(prefix="brainalign-walk-"))
+    with ExitStack() as stack:
+        if not options.keep:
+            stack.callback(shutil.rmtree, folder)
         phantom, nsd = ROOT / "workflow/config/phantom.yml", ROOT / "workflow/config/nsd.yml"
         reference = write_settings(
             folder / "phantom.yml", phantom, name="walk", build_root=f"{folder}/phantom"
