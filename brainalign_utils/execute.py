@@ -19,12 +19,27 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-# jsonschema would compile a grammar of web addresses at import, for two seconds; notebooks need none.
-sys.modules.setdefault("rfc3987_syntax", None)
+OPTIONAL = ("boto3", "jupyter_server", "pyarrow", "rfc3987_syntax")
+"""Libraries that papermill, jupytext and jsonschema import when they are there: for notebooks in clouds, for
+JupyterLab, for a grammar of web addresses.  A job needs none of them, and they take longer than all the rest."""
 
-import jupytext
-import nbformat
-import papermill
+
+@contextmanager
+def _hidden(names):
+    """Libraries that were not imported yet cannot be, meanwhile."""
+    names = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(names))
+    try:
+        yield
+    finally:
+        for name in names:
+            del sys.modules[name]
+
+
+with _hidden(OPTIONAL):
+    import jupytext
+    import nbformat
+    import papermill
 import psutil
 import yaml
 from jupyter_client import KernelManager

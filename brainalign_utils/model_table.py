@@ -1,8 +1,12 @@
 """The models of the study: one row each.  Adding a row needs no other change."""
 
-from dataclasses import dataclass, replace
+from __future__ import annotations
 
-import pandas as pd
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MPLUG_OWL_PROMPT = (
     "The following is a conversation between a curious human and AI assistant. The assistant gives helpful, "
@@ -174,6 +178,8 @@ def as_frame() -> pd.DataFrame:
         init, image, pixels (0 for models that see none), dtype, instructed, phantom (whether a tiny
         checkpoint stands in for it), prompt.
     """
+    import pandas as pd  # half a second, and the settings that every job reads only need the rows
+
     rows = [
         {
             "id": row.id,
