@@ -132,32 +132,40 @@ def alignment_table(
         instruction, roi, layer, depth (NaN where no single layer is taken), n_voxels, n_dropped,
         share_dropped, mean, sem (over voxels), absent.
     """
-    r = scores.r.values
+    r, cv_score, masks = scores.r.values, scores.cv_score.values, scores.roi_mask.values.astype(bool)
     values = r if ceiling is None else normalised_alignment(r, ceiling, min_ceiling, kind)
+    groups, n_rois = _groups(scores), len(masks)
+    if layer_choice == "best":
+        chosen = _best_of_each_region(cv_score, masks, list(groups.values()))
+        with_none = np.vstack([values, np.full((1, values.shape[1]), np.nan)])
+        summary = {c: v[chosen, np.arange(n_rois)] for c, v in roi_summary(with_none, masks).items()}
+    else:
+        depth = scores.depth.values
+        each = [choose_layer(values[g], cv_score[g], depth[g], None, layer_choice) for g in groups.values()]
+        taken = [len(values) if k is None else g[k] for g, (_, k) in zip(groups.values(), each, strict=True)]
+        chosen = np.repeat(np.array(taken)[:, None], n_rois, axis=1)
+        summary = roi_summary(np.stack([v for v, _ in each]), masks)
     head = labels | {"convention": "default", "metric": _metric(ceiling), "layer_choice": layer_choice}
-    masks, tables = scores.roi_mask.values.astype(bool), []
-    for key, spaces in space_table(scores).groupby(SPACE, sort=False):
-        tags = head | dict(zip(SPACE, key, strict=True)) | {"roi": scores.roi.values}
-        part = values[spaces.index], scores.cv_score.values[spaces.index]
-        if layer_choice == "best":
-            columns = _best_of_each_region(*part, masks, spaces)
-        else:
-            chosen, index = choose_layer(*part, spaces.depth.to_numpy(), None, layer_choice)
-            where = (np.nan, np.nan) if index is None else spaces[["layer", "depth"]].to_numpy()[index]
-            columns = dict(zip(("layer", "depth"), where, strict=True)) | roi_summary(chosen, masks)
-        tables.append(pd.DataFrame(tags | columns))
-    return _ordered(pd.concat(tables, ignore_index=True))
+    head |= dict(zip(SPACE, np.repeat(np.array(list(groups), object), n_rois, axis=0).T, strict=True))
+    head["roi"] = np.tile(scores.roi.values, len(groups))
+    for name in ("layer", "depth"):
+        head[name] = np.append(scores[name].values.astype(float), np.nan)[chosen].ravel()
+    return _ordered(pd.DataFrame(head | {name: column.ravel() for name, column in summary.items()}))
 
 
-def _best_of_each_region(values, cv_score, masks, spaces) -> dict:
-    """Summary of each region at its own best layer; a region without any ``cv_score`` has none."""
-    cv = roi_summary(cv_score, masks)["mean"]
-    known, regions = np.isfinite(cv).any(0), np.arange(len(masks))
-    best = np.where(np.isfinite(cv), cv, -np.inf).argmax(0)
-    columns = {c: np.where(known, spaces[c].to_numpy(float)[best], np.nan) for c in ("layer", "depth")}
-    chosen = np.where(known[:, None], values[best], np.nan)  # (n_rois, n_voxels)
-    summary = roi_summary(chosen, masks)
-    return columns | {name: column[regions, regions] for name, column in summary.items()}
+def _groups(scores: xr.Dataset) -> dict[tuple[str, str], np.ndarray]:
+    """Positions along ``space`` of the layers of each component and instruction, in their order."""
+    groups = {}
+    for position, key in enumerate(zip(*(scores[name].values for name in SPACE), strict=True)):
+        groups.setdefault(key, []).append(position)
+    return {key: np.array(positions) for key, positions in groups.items()}
+
+
+def _best_of_each_region(cv_score, masks, groups) -> np.ndarray:
+    """Position of each group's best layer, (n_groups, n_rois); ``n_spaces`` where no ``cv_score`` is defined."""
+    means = roi_summary(cv_score, masks)["mean"]  # (n_spaces, n_rois)
+    found = [_argmax(means[group]) for group in groups]
+    return np.stack([np.where(k, g[i], len(means)) for g, (i, k) in zip(groups, found, strict=True)])
 
 
 def layer_table(scores: xr.Dataset, ceiling=None, min_ceiling: float = 0.05, kind="variance", **labels):
@@ -205,19 +213,21 @@ def authors_table(
     """
     if missing := sorted(set(volumes) - set(n_outside)):
         raise AlignmentError(f"n_outside lacks {', '.join(missing)}; count label-1 voxels outside the mask")
-    groups = list(space_table(scores).groupby(SPACE, sort=False))
-    mean_r = np.stack([_nanmean(scores.r.values[spaces.index], axis=0) for _, spaces in groups])
-    head = pd.DataFrame([key for key, _ in groups], columns=SPACE)
-    tags = labels | {"convention": "authors", "metric": "pearson_r", "layer_choice": "mean"}
-    tables = []
-    for volume, label in volumes.items():
-        outside = int(n_outside[volume])
-        values = np.pad(mean_r[:, np.asarray(label) == 1], ((0, 0), (0, outside)))
-        summary = roi_summary(values, np.ones((1, values.shape[1]), bool))
-        columns = {name: np.broadcast_to(column, (len(groups), 1))[:, 0] for name, column in summary.items()}
-        rest = {"layer": np.nan, "depth": np.nan, "roi": f"{volume}==1"} | columns | {"n_outside": outside}
-        tables.append(pd.DataFrame(tags | dict(head) | rest))
-    return _ordered(pd.concat(tables).sort_index(kind="stable").reset_index(drop=True))
+    groups = _groups(scores)
+    mean_r = np.stack([_nanmean(scores.r.values[group], axis=0) for group in groups.values()])
+    outside = np.array([int(n_outside[volume]) for volume in volumes])
+    summaries = []
+    for label, n in zip(volumes.values(), outside, strict=True):
+        padded = np.pad(mean_r[:, np.asarray(label) == 1], ((0, 0), (0, n)))
+        summaries.append(roi_summary(padded, np.ones((1, padded.shape[1]), bool)))
+    columns = {
+        name: np.hstack([np.broadcast_to(s[name], (len(groups), 1)) for s in summaries]).ravel()
+        for name in summaries[0]
+    }
+    head = labels | {"convention": "authors", "metric": "pearson_r", "layer_choice": "mean"}
+    head |= dict(zip(SPACE, np.repeat(np.array(list(groups), object), len(volumes), axis=0).T, strict=True))
+    regions = {"layer": np.nan, "depth": np.nan, "roi": [f"{v}==1" for v in volumes] * len(groups)}
+    return _ordered(pd.DataFrame(head | regions | columns | {"n_outside": np.tile(outside, len(groups))}))
 
 
 def _metric(ceiling) -> str:

@@ -112,12 +112,12 @@ def best_predictions(settings: Settings, subject: int, model: str, roi: str) -> 
     """Stored predictions per instruction, at the layer that is best for a region on training folds."""
     scores = study.open_scores(settings, subject, model)
     scores = scores.isel(space=scores.component.values == study.main_component(model))
-    best = alignment.best_layers(scores)
+    best = alignment.best_layers(scores.sel(roi=[roi]))
     stored = study.open_predictions(settings, subject, model)
     keys = list(zip(stored.instruction.values, stored.layer.values, strict=True))
     return {
         row.instruction: stored.prediction.values[keys.index((row.instruction, row.layer))].astype(np.float32)
-        for row in best[best.roi == roi].itertuples()
+        for row in best.itertuples()
     }
 
 
