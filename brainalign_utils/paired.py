@@ -28,7 +28,7 @@ def swap_test(
     roi_weights=None,
     n_permutations: int = 5000,
     seed: int = 0,
-    block_size: int = 512,
+    block_size: int = 128,
     progress_bar: bool = False,
 ) -> xr.Dataset:
     """Does a predict better than b?  Paired permutation over test images, two-sided.
@@ -72,16 +72,17 @@ def swap_test(
     p = np.full(n_voxels, np.nan)
     for start in tqdm(range(0, n_voxels, block_size), disable=not progress_bar, desc="swap", unit="block"):
         part = slice(start, start + block_size)
-        sides = [zscore(np.asarray(a)[:, part]).astype(np.float32) for a in (y_true, pred_a, pred_b)]
-        null = _swapped_differences(swaps, *sides)
+        # a side without variance is 0 here, and so is its null; its p is NaN and its weight 0 below
+        sides = [np.nan_to_num(zscore(np.asarray(a)[:, part])) for a in (y_true, pred_a, pred_b)]
+        null = _swapped_differences(swaps, *(side.astype(np.float32) for side in sides)).astype(np.float64)
+        spread = np.sqrt(np.einsum("pv,pv->v", null, null) / n_permutations)  # swapping is symmetric: mean 0
+        if weights is not None:
+            roi_null += null @ np.nan_to_num(weights[part])
         # float32 null against float64 score: a slack so that an unchanged pair counts as a tie
-        exceed = (np.abs(null) >= np.abs(difference[part]) - 1e-5).sum(0)
-        spread = np.sqrt((null.astype(np.float64) ** 2).mean(0))  # swapping is symmetric: its mean is 0
+        exceed = (np.abs(null, out=null) >= np.abs(difference[part]) - 1e-5).sum(0)
         tail = 2 * scipy.stats.norm.sf(np.abs(difference[part]) / np.where(spread > 0, spread, np.inf))
         counted = (exceed + 1) / (n_permutations + 1)
         p[part] = np.where(exceed >= N_EXCEEDANCES, counted, np.minimum(counted, tail))
-        if weights is not None:
-            roi_null += np.nan_to_num(null) @ np.nan_to_num(weights[part])
     p[~np.isfinite(difference)] = np.nan
     result = xr.Dataset({k: ("voxel", v) for k, v in {"difference": difference, "p": p, "q": fdr(p)}.items()})
     if weights is not None:
@@ -97,18 +98,20 @@ def _swaps(n_permutations, n_stimuli, seed):
 
 
 def _swapped_differences(swaps, y, a, b):
-    """Differences of correlation after swapping: three GEMMs of (n_permutations, n_stimuli)."""
+    """Differences of correlation after swapping, (n_permutations, n_voxels): three GEMMs.
+
+    z-scored, both sides start with a mean of 0 and a mean square of 1.  Steps are in place: moving arrays of
+    this size through memory takes longer than the arithmetic.
+    """
     n = len(y)
-    cross_a, cross_b = y * a, y * b
-    moved_cross = swaps @ (cross_b - cross_a)
-    moved_sum = swaps @ (b - a)
-    moved_square = swaps @ (b**2 - a**2)
-    r = []
-    for sign, cross in ((1, cross_a), (-1, cross_b)):
-        mean = sign * moved_sum / n  # z-scored: both sums start at 0, both sums of squares at n
-        variance = 1 + sign * moved_square / n - mean**2
-        r.append((cross.sum(0) + sign * moved_cross) / n / np.sqrt(variance))
-    return r[0] - r[1]
+    cross_a, cross_b = y * a / n, y * b / n
+    moved, mean, square = swaps @ (cross_b - cross_a), swaps @ ((b - a) / n), swaps @ ((b**2 - a**2) / n)
+    mean *= mean
+    sd_a = np.sqrt(1 + square - mean)
+    sd_b = np.sqrt(np.subtract(1 - square, mean, out=square), out=square)
+    difference = (cross_a.sum(0) + moved) / sd_a
+    difference -= np.divide(np.subtract(cross_b.sum(0), moved, out=moved), sd_b, out=moved)
+    return difference
 
 
 def combine_subjects(results: Sequence[xr.Dataset], rois: Sequence[str]) -> pd.DataFrame:
