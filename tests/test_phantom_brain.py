@@ -152,6 +152,19 @@ def test_responses_follow_the_drawn_content(phantom_tree):
         assert np.corrcoef(mean, stimuli[column])[0, 1] > 0.5
 
 
+def test_fields_hold_no_numbers_that_slow_products_down():
+    fields = brain.receptive_fields(np.array([[0.0, 0.0, 0.2], [4.0, -4.0, 0.4], [1.0, 2.0, 6.0]]))
+    assert (fields[fields > 0] > 1e-20).all() and (fields == 0).any()
+    np.testing.assert_allclose(fields.sum(axis=0), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_pooling_gives_the_bits_of_a_mean(size):
+    maps = np.random.default_rng(size).random((5, 32 * size, 32 * size), np.float32)
+    mean = maps.reshape(5, 32, size, 32, size).mean(axis=(2, 4))
+    np.testing.assert_array_equal(channels._pool(maps), mean)
+
+
 def test_receptive_fields_are_contralateral_and_upside_down(layout):
     x, y, size = layout.prf.T
     visual = layout.labels["prf-visualrois"]

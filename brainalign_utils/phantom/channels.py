@@ -162,9 +162,11 @@ def colour_maps(rgb) -> np.ndarray:
 
 
 def _pool(maps):
-    """Mean over the pixels of each cell."""
+    """Mean over the pixels of each cell: slices add up in the order of ``mean`` over both axes, but faster."""
     size = maps.shape[-1] // N_CELLS
-    return maps.reshape(len(maps), N_CELLS, size, N_CELLS, size).mean(axis=(2, 4))
+    parts = maps.reshape(len(maps), N_CELLS, size, N_CELLS, size)
+    across = sum((parts[..., k] for k in range(1, size)), parts[..., 0])
+    return sum((across[:, :, k] for k in range(1, size)), across[:, :, 0]) / size**2
 
 
 def _part_maps(drawing: Drawing):
