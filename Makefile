@@ -11,7 +11,8 @@ SCORES   ?=
 SNAKEMAKE_ARGS ?=
 BIN      := $(VENV)/bin
 READY    := $(VENV)/.ready
-CONFIG    = settings="$(SETTINGS)" nsd="$(NSD)" coco="$(COCO)" kernels=$(CORES)
+CONFIG    = settings="$(SETTINGS)" nsd="$(NSD)" coco="$(COCO)" kernels=$(CORES) \
+            together=$(if $(filter local,$(PROFILE)),yes)
 # The cores of this machine bound what runs here, not what a cluster's jobs ask for.
 RUN       = $(BIN)/snakemake --snakefile workflow/Snakefile --workflow-profile workflow/profiles/$(PROFILE) \
             $(if $(filter local,$(PROFILE)),--cores $(CORES)) $(SNAKEMAKE_ARGS)

@@ -5,7 +5,8 @@ The output appears under its name only if every cell ended well; a failed run is
 the second waits.
 
 ``--run OUT.ipynb name=value ...``, given several times, runs the notebook once for each, in one kernel that
-is cleared in between: short jobs spend most of their time on starting Python and importing.
+is cleared in between: short jobs spend most of their time on starting Python and importing.  ``--run OTHER.py
+OUT.ipynb ...`` runs another notebook there.
 """
 
 import argparse
@@ -20,8 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 OPTIONAL = ("boto3", "jupyter_server", "pyarrow", "rfc3987_syntax")
-"""Libraries that papermill, jupytext and jsonschema import when they are there: for notebooks in clouds, for
-JupyterLab, for a grammar of web addresses.  A job needs none of them, and they take longer than all the rest."""
+"""What papermill, jupytext and jsonschema import where it is there: for notebooks in clouds, for JupyterLab,
+for a grammar of web addresses.  A job needs none of them, and they take longer than all the rest."""
 
 
 @contextmanager
@@ -146,15 +147,13 @@ def _partial_folder(target: Path):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def execute_each(source: Path, targets: list[Path], parameters: list[dict], cwd: Path | None = None) -> None:
-    """Execute a notebook several times in one kernel, its variables and figures cleared in between.
+def execute_each(runs: list[tuple[Path, Path, dict]], cwd: Path | None = None) -> None:
+    """Execute notebooks one after the other in one kernel, its variables and figures cleared in between.
 
     Parameters
     ----------
-    source : Path
-    targets : list of Path
-    parameters : list of dict
-        One per target.
+    runs : list of (source, target, parameters)
+        As for :func:`execute`.
     cwd : Path, optional
 
     Raises
@@ -167,8 +166,8 @@ def execute_each(source: Path, targets: list[Path], parameters: list[dict], cwd:
         kernel = KernelManager(config=_local_sockets(sockets), kernel_name="python3")
         kernel.start_kernel(cwd=str(cwd))
         try:
-            for target, values in zip(targets, parameters, strict=True):
-                execute(source, target, values, cwd, kernel)
+            for source, target, parameters in runs:
+                execute(source, target, parameters, cwd, kernel)
                 client = kernel.blocking_client()
                 client.start_channels()
                 client.wait_for_ready(timeout=60)
@@ -227,6 +226,14 @@ def _values(pairs) -> dict:
     return {name: yaml.safe_load(value) for name, value in pairs}
 
 
+def _run(words: list[str], source: Path, shared: dict) -> tuple[Path, Path, dict]:
+    """One ``--run`` of the command line."""
+    if words[0].endswith(".py"):
+        source, *words = words
+    target, *own = words
+    return Path(source), Path(target), shared | _values(pair.split("=", 1) for pair in own)
+
+
 def main(arguments=None) -> int:
     """Command line; 0 when every cell ended well."""
     parser = argparse.ArgumentParser(prog="python -m brainalign_utils.execute", description=__doc__)
@@ -235,7 +242,7 @@ def main(arguments=None) -> int:
     parser.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     parser.add_argument(
         "--run", nargs="+", action="append", default=[], metavar=("TARGET", "NAME=VALUE"),
-        help="one of several runs in one kernel, with parameters of its own",
+        help="one of several runs in one kernel, with parameters of its own; in front maybe another notebook",
     )  # fmt: skip
     options = parser.parse_args(arguments)
     if (options.target is None) == (not options.run):
@@ -244,9 +251,7 @@ def main(arguments=None) -> int:
     parameters = _values(options.parameter)
     try:
         if options.run:
-            own = [_values(pair.split("=", 1) for pair in pairs) for _, *pairs in options.run]
-            targets = [Path(target) for target, *_ in options.run]
-            execute_each(options.source, targets, [parameters | values for values in own])
+            execute_each([_run(words, options.source, parameters) for words in options.run])
         else:
             execute(options.source, options.target, parameters)
     except (ParameterError, SettingsError, PapermillExecutionError) as error:
