@@ -7,7 +7,7 @@ number of source subjects is extrapolated to infinitely many.  Always fitted on 
 scored on: repeated K-fold splits of the shared images.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -86,21 +86,52 @@ def cross_subject_scores(
     CrossSubjectError
         If the target is unknown, alone, or the subjects differ in their number of images.
     """
-    _check(responses, target)
-    pairs = list((splits or Splits())(len(responses[target])))
-    others = [s for s in responses if s != target]
-    subsamples = [c for k in range(1, len(others) + 1) for c in combinations(others, k)]
-    n_voxels = np.shape(responses[target])[1]
-    scores = np.empty((len(subsamples), len(pairs), n_voxels), np.float32)
-    bar = tqdm(total=len(subsamples) * len(pairs), disable=not progress_bar, desc=f"ceiling of {target}")
+    return scores_of_targets(responses, [target], fit_predict, splits, progress_bar)[target]
+
+
+def scores_of_targets(
+    responses: Mapping[int, np.ndarray],
+    targets: Sequence[int],
+    fit_predict: FitPredict,
+    splits: Splits | None = None,
+    progress_bar: bool = False,
+) -> dict[int, xr.DataArray]:
+    """:func:`cross_subject_scores` of several targets.
+
+    All targets that are not among the sources of a sub-sample are predicted by one fit, side by side: voxels
+    are independent of each other.
+
+    Returns
+    -------
+    scores : dict of target to DataArray
+    """
+    for target in targets:
+        _check(responses, target)
+    pairs = list((splits or Splits())(len(responses[targets[0]])))
+    subsamples = {t: _subsamples([s for s in responses if s != t]) for t in targets}
+    n_voxels = {t: np.shape(responses[t])[1] for t in targets}
+    scores = {t: np.empty((len(subsamples[t]), len(pairs), n_voxels[t]), np.float32) for t in targets}
+    every = list(dict.fromkeys(sources for each in subsamples.values() for sources in each))
+    bar = tqdm(total=len(every) * len(pairs), disable=not progress_bar, desc="ceilings from other subjects")
     for j, (train, test) in enumerate(pairs):
         scaled = {s: _standardise(responses[s], train) for s in responses}
-        for i, sources in enumerate(subsamples):
-            x = np.concatenate([scaled[s] for s in sources], axis=1)
-            predicted = fit_predict(x[train], scaled[target][train], x[test])
-            scores[i, j] = correlation(scaled[target][test], np.asarray(predicted))
+        for sources in every:
+            predicting = [t for t in targets if t not in sources]
+            x, y = (np.concatenate([scaled[s] for s in side], axis=1) for side in (sources, predicting))
+            predicted = np.asarray(fit_predict(x[train], y[train], x[test]))
+            ends = np.cumsum([n_voxels[t] for t in predicting])
+            for t, part in zip(predicting, np.split(predicted, ends[:-1], axis=1), strict=True):
+                scores[t][subsamples[t].index(sources), j] = correlation(scaled[t][test], part)
             bar.update()
     bar.close()
+    return {t: _labelled(scores[t], subsamples[t], t) for t in targets}
+
+
+def _subsamples(subjects) -> list[tuple]:
+    return [c for k in range(1, len(subjects) + 1) for c in combinations(subjects, k)]
+
+
+def _labelled(scores, subsamples, target) -> xr.DataArray:
     coords = {
         "sources": ("subsample", ["+".join(map(str, c)) for c in subsamples]),
         "n_sources": ("subsample", [len(c) for c in subsamples]),
@@ -196,13 +227,12 @@ def fit_saturation(x, y, weights=None, n_grid: int = 60) -> tuple[np.ndarray, np
     """
     x, y = np.asarray(x, float), np.asarray(y, float)
     w = np.ones(len(x)) if weights is None else np.asarray(weights, float)
-    low = np.full(y.shape[1], np.log(x.min() / 20))
-    high = np.full(y.shape[1], np.log(1e3 * x.max()))
-    bounds = low[0], high[0]
+    bounds = np.log(x.min() / 20), np.log(1e3 * x.max())
+    low, high = (np.full(1, bound) for bound in bounds)  # the first grid is the same for all voxels
     for _ in range(3):
         log_tau = np.linspace(low, high, n_grid)
         best, v0 = _best_on_grid(x, y, w, log_tau)
-        tau = np.take_along_axis(log_tau, best[None], 0)[0]
+        tau = np.take_along_axis(np.broadcast_to(log_tau, (n_grid, y.shape[1])), best[None], 0)[0]
         step = (high - low) / (n_grid - 1)
         low, high = (np.clip(tau + side * step, *bounds) for side in (-1, 1))
     known = np.isfinite(y).all(0)
@@ -211,11 +241,10 @@ def fit_saturation(x, y, weights=None, n_grid: int = 60) -> tuple[np.ndarray, np
 
 def _best_on_grid(x, y, w, log_tau):
     """Best grid index and its v0, per voxel."""
-    fy, ff, yy = np.zeros_like(log_tau), np.zeros_like(log_tau), (w[:, None] * y**2).sum(0)
-    for xi, yi, wi in zip(x, y, w, strict=True):
-        f = -np.expm1(-xi / np.exp(log_tau))
-        fy += wi * f * yi
-        ff += wi * f**2
+    tau, yy = np.exp(log_tau), (w[:, None] * y**2).sum(0)
+    curves = [-np.expm1(-xi / tau) for xi in x]
+    fy = sum(wi * f * yi for f, yi, wi in zip(curves, y, w, strict=True))
+    ff = sum(wi * f**2 for f, wi in zip(curves, w, strict=True))
     v0 = np.clip(fy / ff, 0, 1)
     error = np.nan_to_num(yy - 2 * v0 * fy + v0**2 * ff, nan=np.inf)
     best = error.argmin(0)

@@ -121,39 +121,42 @@ def best_predictions(settings: Settings, subject: int, model: str, roi: str) -> 
     }
 
 
-def cross_subject_ceiling(settings: Settings, subject: int, progress_bar: bool = True) -> xr.Dataset:
-    """Accuracy with which the other subjects predict this one, plain and extrapolated.
+def cross_subject_ceilings(settings: Settings, progress_bar: bool = True) -> dict[int, xr.Dataset]:
+    """Accuracy with which the other subjects predict each one, plain and extrapolated.
 
     Returns
     -------
-    ceiling : Dataset over ``voxel``
+    ceilings : dict of subject to Dataset over ``voxel``
         ``ceiling`` (all other subjects together) and the variables of
         :func:`brainalign_utils.cross_subject.extrapolated_ceiling`.
-        Published scores bring it along.
+        Published scores bring them along.
     """
     if settings.scores_only:
-        return store.open_dataset(settings.paths.cross_subject(subject))
+        return {s: store.open_dataset(settings.paths.cross_subject(s)) for s in settings.subjects}
     tests = {}
-    for other in settings.subjects:
-        responses = study.open_responses(settings, other)
-        tests[other] = (responses.test_nsd_id.values, encoding.targets(responses)[1])
+    for subject in settings.subjects:
+        responses = study.open_responses(settings, subject)
+        tests[subject] = (responses.test_nsd_id.values, encoding.targets(responses)[1])
     _, shared = cross_subject.shared_responses(tests)
-    return linked(settings, shared, subject, progress_bar)
+    return linked(settings, shared, settings.subjects, progress_bar)
 
 
 def linked(
-    settings: Settings, shared: Mapping[int, np.ndarray], subject: int, progress_bar=True
-) -> xr.Dataset:
-    """:func:`cross_subject_ceiling` from responses to the same images in the same order, by subject."""
+    settings: Settings, shared: Mapping[int, np.ndarray], targets, progress_bar=True
+) -> dict[int, xr.Dataset]:
+    """:func:`cross_subject_ceilings` from responses to the same images in the same order, by subject."""
     alphas = settings.alphas()
     solve = encoding.SOLVERS[settings.encoding.solver]
-    scores = cross_subject.cross_subject_scores(
+    found = cross_subject.scores_of_targets(
         shared,
-        subject,
+        list(targets),
         lambda X, Y, X_test: solve(X, Y, X_test, alphas, settings.encoding).predictions,
         progress_bar=progress_bar,
     )
-    result = xr.Dataset({"ceiling": ("voxel", cross_subject.plain_ceiling(scores))})
-    if len(shared) > 2:
-        result = result.merge(cross_subject.extrapolated_ceiling(scores, seed=settings.stats.seed))
-    return result
+    results = {}
+    for target, scores in found.items():
+        results[target] = xr.Dataset({"ceiling": ("voxel", cross_subject.plain_ceiling(scores))})
+        if len(shared) > 2:
+            curve = cross_subject.extrapolated_ceiling(scores, seed=settings.stats.seed)
+            results[target] = results[target].merge(curve)
+    return results

@@ -76,7 +76,8 @@ def cross_subject_rows(settings: Settings, tolerance: float = 0.1) -> pd.DataFra
     """
     n_shared = study.open_responses(settings, settings.subjects[0]).sizes["test_stimulus"]
     responses, group = _common_signals(SUBJECTS, n_shared, settings.stats.seed)
-    v0 = results.linked(settings, responses, SUBJECTS[0], progress_bar=False).v0.values
+    target = SUBJECTS[0]
+    v0 = results.linked(settings, responses, [target], progress_bar=False)[target].v0.values
     found, low, high = np.transpose([_median_interval(v0[group == i]) for i in range(len(PLANTED_SHARES))])
     labels, quantity = [f"{share:.0%} common" for share in PLANTED_SHARES], "cross-subject ceiling"
     return recovery.recover_values(

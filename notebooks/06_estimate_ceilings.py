@@ -33,8 +33,7 @@ settings = config.load_settings(settings_file)
 # plain value (all others together) stands the extrapolation to infinitely many subjects, $v_0 (1 - e^{-x/\tau_0})$.
 
 # %%
-for subject in settings.subjects:
-    ceiling = results.cross_subject_ceiling(settings, subject, progress_bar=False)
+for subject, ceiling in results.cross_subject_ceilings(settings, progress_bar=False).items():
     store.write_dataset(settings.paths.cross_subject(subject), ceiling)
 
 # %%

@@ -38,6 +38,15 @@ def test_every_subsample_and_split(scores):
     assert list(scores.n_sources.values) == [1, 1, 1, 2, 2, 2, 3]
 
 
+def test_targets_side_by_side_score_as_each_alone(scores):
+    together = cs.scores_of_targets(simulate(), [5, 1], ridge)
+    assert list(together) == [5, 1] and together[5].attrs == {"target": 5}
+    np.testing.assert_allclose(together[1], scores, atol=1e-6)
+    alone = cs.cross_subject_scores(simulate(), 5, ridge)
+    np.testing.assert_allclose(together[5], alone, atol=1e-6)
+    assert list(together[5].sources.values) == list(alone.sources.values)
+
+
 def test_recovers_the_simulated_ceiling(scores):
     """Signal and noise variance are 1, so no model can exceed r = sqrt(.5); private voxels have 0."""
     plain, fitted = cs.plain_ceiling(scores), cs.extrapolated_ceiling(scores)
