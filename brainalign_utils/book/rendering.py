@@ -27,8 +27,8 @@ def render(source: Path, output: Path, builder: str = "html") -> Path:
     BookError
         With the end of what Jupyter Book said.
     """
-    tool = Path(sys.executable).with_name("jupyter-book")
-    command = [str(tool), "build", str(source), "--path-output", str(output), "--builder", builder]
+    tool = [sys.executable, "-m", "brainalign_utils.book"]
+    command = [*tool, "build", str(source), "--path-output", str(output), "--builder", builder]
     command += ["--warningiserror", "--keep-going", "--quiet"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
