@@ -162,7 +162,7 @@ def _groups(scores: xr.Dataset) -> dict[tuple[str, str], np.ndarray]:
 
 
 def _best_of_each_region(cv_score, masks, groups) -> np.ndarray:
-    """Position of each group's best layer, (n_groups, n_rois); ``n_spaces`` where no ``cv_score`` is defined."""
+    """Position of each group's best layer, (n_groups, n_rois); ``n_spaces`` where there is no score."""
     means = roi_summary(cv_score, masks)["mean"]  # (n_spaces, n_rois)
     found = [_argmax(means[group]) for group in groups]
     return np.stack([np.where(k, g[i], len(means)) for g, (i, k) in zip(groups, found, strict=True)])

@@ -85,6 +85,17 @@ def test_several_runs_share_one_cleared_kernel(tmp_path):
     assert 2 < done[1].metadata.brainalign.cpu_time_s < 5, "time of the first run counted as the second's"
 
 
+def test_another_notebook_runs_in_the_same_kernel(notebook, tmp_path):
+    other = tmp_path / "other.py"
+    other.write_text('# %% tags=["parameters"]\nfactor = 1.0\n\n# %%\nassert "subject" not in globals()\n')
+    targets = [tmp_path / f"{name}.ipynb" for name in ("first", "second")]
+    runs = ["--run", str(targets[0]), "--run", str(other), str(targets[1]), "factor=4.0"]
+    assert execute.main([str(notebook), "-p", "factor", "3.0", *runs]) == 0
+    facts = [nbformat.read(target, as_version=4).metadata.brainalign for target in targets]
+    assert [fact.notebook for fact in facts] == [notebook.name, "other.py"]
+    assert [fact.parameters for fact in facts] == [{"factor": 3.0}, {"factor": 4.0}]
+
+
 def test_a_failure_keeps_what_was_executed_before(notebook, tmp_path):
     targets = [tmp_path / f"{k}.ipynb" for k in (1, 200)]
     runs = [word for t in targets for word in ("--run", str(t), f"subject={t.stem}")]

@@ -162,7 +162,7 @@ def colour_maps(rgb) -> np.ndarray:
 
 
 def _pool(maps):
-    """Mean over the pixels of each cell: slices add up in the order of ``mean`` over both axes, but faster."""
+    """Mean over the pixels of each cell: slices add up in the order of ``mean`` over both axes, faster."""
     size = maps.shape[-1] // N_CELLS
     parts = maps.reshape(len(maps), N_CELLS, size, N_CELLS, size)
     across = sum((parts[..., k] for k in range(1, size)), parts[..., 0])
