@@ -162,8 +162,6 @@ def fit_encoding(
     """
     train_ids, test_ids = responses.train_nsd_id.values, responses.test_nsd_id.values
     Y_train, Y_test = targets(responses)
-    fitted = np.isfinite(Y_train[0])
-    solve = SOLVERS[settings.solver]
     alphas = list(alphas)
     rows, best, held = [], {}, {}
     groups = keep_for or {"all": np.ones(Y_train.shape[1], bool)}
@@ -171,8 +169,7 @@ def fit_encoding(
         spaces.reset_index(drop=True).iterrows(), total=len(spaces), disable=not progress_bar
     ):
         X = read_space(space, np.concatenate([train_ids, test_ids]))
-        X_train, X_test = standardise(X[: len(train_ids)], X[len(train_ids) :], settings.test_zscore)
-        fit = _everywhere(fitted, solve(X_train, Y_train[:, fitted], X_test, alphas, settings))
+        fit = _fit_space(X[: len(train_ids)], X[len(train_ids) :], Y_train, alphas, settings)
         rows.append(
             {
                 "r": scoring.correlation(Y_test, fit.predictions),
@@ -210,26 +207,23 @@ def shuffled_scores(
     scores : Dataset with ``r`` of dims (shuffle, voxel)
     """
     rng = np.random.default_rng(seed)
-    n_train = responses.sizes["train_stimulus"]
-    results = []
+    train_ids, test_ids = responses.train_nsd_id.values, responses.test_nsd_id.values
+    X = read_space(space, np.concatenate([train_ids, test_ids]))
+    Y_train, Y_test = targets(responses)
+    alphas, results = list(alphas), []
     for _ in range(n_shuffles):
-        order = np.concatenate(
-            [rng.permutation(n_train), n_train + rng.permutation(responses.sizes["test_stimulus"])]
-        )
-        scores, _ = fit_encoding(
-            space.to_frame().T,
-            lambda row, ids, order=order: read_space(row, ids)[order],
-            responses,
-            alphas,
-            settings,
-            progress_bar=False,
-        )
-        results.append(scores.r.values[0])
+        train = rng.permutation(len(train_ids))
+        test = len(train_ids) + rng.permutation(len(test_ids))
+        fit = _fit_space(X[train], X[test], Y_train, alphas, settings)
+        results.append(scoring.correlation(Y_test, fit.predictions).astype(np.float32))
     return xr.Dataset({"r": (("shuffle", "voxel"), np.stack(results))}, coords=_voxel_coords(responses))
 
 
-def _everywhere(fitted, fit: Fit) -> Fit:
-    """Put a fit of some voxels among all of them; the others are NaN."""
+def _fit_space(X_train, X_test, Y_train, alphas, settings) -> Fit:
+    """Fit one feature space; voxels without responses are NaN."""
+    X_train, X_test = standardise(X_train, X_test, settings.test_zscore)
+    fitted = np.isfinite(Y_train[0])
+    fit = SOLVERS[settings.solver](X_train, Y_train[:, fitted], X_test, alphas, settings)
     arrays = []
     for values in (fit.predictions, fit.best_alphas, fit.cv_scores):
         full = np.full((*values.shape[:-1], len(fitted)), np.nan, np.float32)

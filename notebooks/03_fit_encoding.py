@@ -21,7 +21,6 @@ model = "instructblip"
 # %%
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 
 from brainalign_utils import alignment, config, encoding, intervals, store, study
 from brainalign_utils.tables import PAPER_GROUPS, ROI_BY_ID
@@ -89,11 +88,15 @@ table = table[table.roi.isin(PAPER_GROUPS)].assign(region=lambda t: t.roi.map(la
 if table.empty:
     print("No layer has a defined score: this model's states do not differ between pictures.")
 else:
-    grid = sns.relplot(
-        table, x="depth", y="mean", hue="region", col="component", kind="line", errorbar=None,
-        height=2.6, aspect=0.9, marker="o",
-    )
-    grid.set_axis_labels("relative depth", f"correlation ({settings.data})").set_titles("{col_name}")
+    curves = table.pivot_table("mean", ["component", "depth"], "region", sort=False)
+    components = curves.index.unique("component")
+    figure, axes = plt.subplots(1, len(components), sharey=True, squeeze=False, figsize=(2.4 * len(components) + 1, 2.6))
+    for ax, component in zip(axes[0], components):
+        ax.plot(curves.loc[component], marker="o", label=curves.columns)
+        ax.set(title=component, xlabel="relative depth")
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0, 0].set_ylabel(f"correlation ({settings.data})")
+    axes[0, -1].legend(bbox_to_anchor=(1.02, 1.05), loc="upper left", frameon=False)
     plt.show()
 
 # %% [markdown]

@@ -13,6 +13,7 @@ from brainalign_utils.partition.algebra import (
     pair_parts,
     product_measure,
     r2_resampled,
+    resampled_precision,
     r2_score,
     resample,
     triple_parts,
@@ -100,7 +101,7 @@ def test_bootstrap_is_that_of_drawn_stimuli_and_unbiased():
     P = 0.5 * Y + 0.3 * rng.standard_normal((120, 4))
     counts = resample(120, 2000, seed=6)
     assert counts.shape == (2000, 120) and (counts.sum(1) == 120).all()
-    samples = r2_resampled(Y, P, counts)
+    samples = r2_resampled(Y, P, counts, resampled_precision(Y, counts))
     drawn = np.repeat(np.arange(120), counts[0].astype(int))
     expected = 1 - ((Y - P)[drawn] ** 2).sum(0) / ((Y - Y.mean(0))[drawn] ** 2).sum(0)
     np.testing.assert_allclose(samples[0], expected, rtol=1e-4)  # float32

@@ -146,26 +146,44 @@ def resample(n_stimuli, n_bootstraps, seed):
     return rng.multinomial(n_stimuli, np.full(n_stimuli, 1 / n_stimuli), n_bootstraps).astype(np.float32)
 
 
-def r2_resampled(Y, predictions, counts):
-    """R2 of every voxel in every bootstrap sample of the stimuli.
+def resampled_precision(Y, counts):
+    """One over the sum of squares of the responses in every bootstrap sample, for :func:`r2_resampled`.
 
     The baseline is the mean of all stimuli in every sample: a mean taken anew from each
     sample would shrink the variance by 1/n_stimuli and bias R2 downwards.
 
     Parameters
     ----------
-    Y, predictions : arrays of shape (n_stimuli, n_voxels)
+    Y : array of shape (n_stimuli, n_voxels)
     counts : array of shape (n_bootstraps, n_stimuli)
         From :func:`resample`.
 
     Returns
     -------
-    array of shape (n_bootstraps, n_voxels), NaN where a sample does not vary
+    float32 array of shape (n_bootstraps, n_voxels), NaN where a sample does not vary
     """
     Y = np.asarray(Y, dtype=np.float32)
-    error = counts @ (Y - predictions).astype(np.float32) ** 2
     variance = counts @ (Y - Y.mean(0)) ** 2
-    return np.where(variance > 0, 1 - error / np.where(variance > 0, variance, 1), np.nan)
+    return 1 / np.where(variance > 0, variance, np.nan)
+
+
+def r2_resampled(Y, predictions, counts, precision):
+    """R2 of every voxel in every bootstrap sample of the stimuli.
+
+    Parameters
+    ----------
+    Y, predictions : arrays of shape (n_stimuli, n_voxels)
+    counts : array of shape (n_bootstraps, n_stimuli)
+    precision : array of shape (n_bootstraps, n_voxels)
+        From :func:`resampled_precision`; all models on the same responses share it.
+
+    Returns
+    -------
+    float32 array of shape (n_bootstraps, n_voxels), NaN where a sample does not vary
+    """
+    share = counts @ (np.asarray(Y, np.float32) - np.asarray(predictions, np.float32)) ** 2
+    share *= precision
+    return np.subtract(1, share, out=share)
 
 
 def interval(samples, level=0.95, axis=0):

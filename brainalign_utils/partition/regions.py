@@ -5,7 +5,16 @@ from itertools import combinations
 import numpy as np
 import xarray as xr
 
-from .algebra import interval, normalise, pair_parts, r2_resampled, r2_score, resample, triple_parts
+from .algebra import (
+    interval,
+    normalise,
+    pair_parts,
+    r2_resampled,
+    r2_score,
+    resample,
+    resampled_precision,
+    triple_parts,
+)
 
 DETAILS = ("weight_a", "split_a", "split_b")
 """Variables that only pairs have."""
@@ -44,6 +53,7 @@ class Regions:
         counts = np.isfinite(scale).sum(2, keepdims=True)
         self.weights = np.nan_to_num(scale) / np.where(counts > 0, counts, np.nan)
         self.counts = resample(len(Y_test), n_bootstraps, seed)
+        self.precision = resampled_precision(Y_test, self.counts)
 
     def score(self, fit):
         """R2 (voxel), and with regions ``roi`` (measure, roi) and ``boot`` (bootstrap, measure, roi)."""
@@ -52,7 +62,8 @@ class Regions:
             return {"r2": r2}
         flat = self.weights.reshape(-1, self.weights.shape[2]).T
         shape = self.weights.shape[:2]
-        boot = np.nan_to_num(r2_resampled(self.Y_test, fit.predictions, self.counts)) @ flat
+        samples = r2_resampled(self.Y_test, fit.predictions, self.counts, self.precision)
+        boot = np.nan_to_num(samples, copy=False) @ flat.astype(np.float32)
         return {
             "r2": r2,
             "roi": (np.nan_to_num(r2) @ flat).reshape(shape),
