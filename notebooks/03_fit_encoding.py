@@ -91,7 +91,7 @@ else:
     curves = table.pivot_table("mean", ["component", "depth"], "region", sort=False)
     components = curves.index.unique("component")
     figure, axes = plt.subplots(1, len(components), sharey=True, squeeze=False, figsize=(2.4 * len(components) + 1, 2.6))
-    for ax, component in zip(axes[0], components):
+    for ax, component in zip(axes[0], components, strict=True):
         ax.plot(curves.loc[component], marker="o", label=curves.columns)
         ax.set(title=component, xlabel="relative depth")
         ax.spines[["top", "right"]].set_visible(False)

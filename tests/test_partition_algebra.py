@@ -13,9 +13,9 @@ from brainalign_utils.partition.algebra import (
     pair_parts,
     product_measure,
     r2_resampled,
-    resampled_precision,
     r2_score,
     resample,
+    resampled_precision,
     triple_parts,
     unique_leave_one_out,
 )

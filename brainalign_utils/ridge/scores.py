@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+SELECTIONS = ("r2", "r", "mse")
+
 
 def mean_scores(folds, weights, selection):
     """Score at every alpha, averaged over folds.
@@ -21,27 +23,22 @@ def mean_scores(folds, weights, selection):
     -------
     tensor of shape (n_alphas, n_voxels), float64
     """
-    score = SCORES[selection]
-    total, n_folds = 0.0, 0
+    if selection == "r":
+        scores = [_pearson(held_out, predictions, weights) for held_out, predictions in folds]
+        return sum(scores) / len(scores)
+    n_folds, highest, error = 0, 0.0, 0.0
     for held_out, residuals in folds:
-        total = total + score(held_out, residuals, weights)
-        n_folds += 1
-    return total / n_folds
+        best, scale = _r2_terms(held_out) if selection == "r2" else (0.0, 1 / len(held_out))
+        squared = sum(chunk.square_().sum(0).double() for _, chunk in residuals)
+        highest, error, n_folds = highest + best, error + squared * scale, n_folds + 1
+    return (highest - weights @ error) / n_folds  # once: interpolation is linear
 
 
-def _squared_error(residuals, weights):
-    return weights @ sum(chunk.square_().sum(0).double() for _, chunk in residuals)
-
-
-def _negative_mse(held_out, residuals, weights):
-    return -_squared_error(residuals, weights) / len(held_out)
-
-
-def _r2(held_out, residuals, weights):
-    """Zero where the held-out responses do not vary, as in himalaya."""
+def _r2_terms(held_out):
+    """R2 is the first term minus the squared error times the second; 0 without variance, as in himalaya."""
     variance = (held_out - held_out.mean(0)).square_().sum(0).double()
-    r2 = 1 - _squared_error(residuals, weights) / variance
-    return torch.where(variance > 0, r2, 0.0)
+    varies = variance > 0
+    return varies.double(), torch.where(varies, 1 / variance, 0.0)
 
 
 def _pearson(held_out, predictions, weights):
@@ -56,9 +53,6 @@ def _pearson(held_out, predictions, weights):
     mean, covariance, square = (weights @ moment / len(y) for moment in (total, product, square))
     variance = (square - mean**2).clamp(min=0) * y.double().square().mean(0)
     return torch.where(variance > 0, covariance / variance.sqrt(), 0.0)
-
-
-SCORES = {"r2": _r2, "r": _pearson, "mse": _negative_mse}
 
 
 def select_alphas(scores, alphas, grid):

@@ -9,7 +9,7 @@ import torch
 
 from .filters import Workspace
 from .folds import fold_products
-from .scores import SCORES, mean_scores, select_alphas
+from .scores import SELECTIONS, mean_scores, select_alphas
 
 EDGE_WARNING = 0.02
 """Share of voxels at an end of the grid above which a warning is given."""
@@ -158,8 +158,8 @@ def choose_device(device) -> torch.device:
 
 def check_inputs(X, Y, X_test, alphas, selection):
     """Validated inputs: floating tensors and ascending grids by name."""
-    if selection not in SCORES:
-        raise ValueError(f"selection is {selection!r} but must be one of {tuple(SCORES)}")
+    if selection not in SELECTIONS:
+        raise ValueError(f"selection is {selection!r} but must be one of {SELECTIONS}")
     X = _tensor("X", X)
     Y = _tensor("Y", Y, X.dtype)
     X_test = None if X_test is None else _tensor("X_test", X_test, X.dtype)
