@@ -18,6 +18,15 @@ BLIP2_PROMPT = "Question: {instruction} Answer:"
 CAPTION_PROMPT = "{caption} {instruction}"
 
 
+ROLE_TITLES = {
+    "mllm": "instruction-tuned multimodal model",
+    "vision": "vision only",
+    "multimodal": "multimodal, not instruction-tuned",
+    "baseline": "random weights",
+    "ablation": "one thing taken away",
+}
+
+
 @dataclass(frozen=True)
 class Model:
     """A model as the study uses it.

@@ -41,7 +41,8 @@ responses = nsd.load_responses(
 )
 store.write_dataset(paths.responses(subject), responses)
 store.write_dataset(paths.voxels(subject), nsd.describe_voxels(paths.nsd, responses))
-pd.Series(dict(responses.sizes), name="size").to_frame()
+sizes = {"voxels": "voxel", "training pictures": "train_stimulus", "test pictures": "test_stimulus"}
+pd.Series({title: responses.sizes[dim] for title, dim in sizes.items()}, name="number").to_frame()
 
 # %% [markdown]
 # ## Repeats

@@ -24,7 +24,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from brainalign_utils import config, extraction, nsd, show, store
-from brainalign_utils.model_table import MODEL_BY_ID
+from brainalign_utils.model_table import MODEL_BY_ID, ROLE_TITLES
 
 settings = config.load_settings(settings_file)
 paths = settings.paths
@@ -39,7 +39,7 @@ row = MODEL_BY_ID[model]
 pd.Series(
     {
         "model": row.title,
-        "stands for": row.role,
+        "stands for": ROLE_TITLES[row.role],
         "published checkpoint": row.checkpoint,
         "published parameters": f"{row.n_parameters / 1e9:.1f} billion",
         "here": "tiny checkpoint of the phantom" if settings.checkpoints == "phantom" else row.checkpoint,

@@ -106,4 +106,4 @@ else:
 # %%
 best = scores.cv_score.mean("voxel").to_series()
 chosen = spaces.assign(cv_score=best.to_numpy()).sort_values("cv_score", ascending=False)
-chosen.groupby(["component", "instruction"], sort=False).head(1).head(12).round(3)
+chosen.groupby(["component", "instruction"], sort=False).head(1).head(12).set_index("component").round(3)

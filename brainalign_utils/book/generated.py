@@ -7,15 +7,7 @@ import nbformat
 import yaml
 
 from ..config import Settings
-from ..model_table import MODEL_BY_ID
-
-ROLES = {
-    "mllm": "instruction-tuned multimodal model",
-    "vision": "vision only",
-    "multimodal": "multimodal, not instruction-tuned",
-    "baseline": "random weights",
-    "ablation": "one thing taken away",
-}
+from ..model_table import MODEL_BY_ID, ROLE_TITLES
 
 
 def markdown_table(columns, rows) -> str:
@@ -36,7 +28,7 @@ def model_table(settings: Settings) -> str:
         given += ["instruction" if row.instructed and "{instruction}" in row.prompt else ""]
         size = f"{row.n_parameters / 1e9:.1f} billion"
         weights = f"`{row.checkpoint}`" + (", weights drawn at random" if row.init == "random" else "")
-        rows += [(row.title, ROLES[row.role], weights, size, parts, ", ".join(filter(None, given)))]
+        rows += [(row.title, ROLE_TITLES[row.role], weights, size, parts, ", ".join(filter(None, given)))]
     return markdown_table(columns, rows) + "\n"
 
 
