@@ -98,12 +98,17 @@ figures.save_figure(
 # {{ agreement.expected }} on average in this build ({{ study.data }}).
 
 # %% tags=["figure:agreement"]
-pairs = agreement.groupby(["a", "b"], sort=False)[["observed", "expected", "adjusted"]].mean().reset_index()
-table = pairs.rename(columns={"a": "model_a", "b": "model_b", "observed": "value", "expected": "chance"})
-fig = figures.plot_agreement(table)
-figures.save_figure(
-    fig, agreement, "agreement", settings,
-    caption="Agreement between the models' maps of the best instruction, beside what chance gives.",
-    alt=figures.alt_agreement(table),
-    command="make figure NOTEBOOK=07_map_instructions",
-)  # fmt: skip
+shown = None
+if agreement.empty:
+    print("This study has one instructed model: there is no second map to compare.")
+else:
+    pairs = agreement.groupby(["a", "b"], sort=False)[["observed", "expected", "adjusted"]].mean().reset_index()
+    table = pairs.rename(columns={"a": "model_a", "b": "model_b", "observed": "value", "expected": "chance"})
+    fig = figures.plot_agreement(table)
+    shown = figures.save_figure(
+        fig, agreement, "agreement", settings,
+        caption="Agreement between the models' maps of the best instruction, beside what chance gives.",
+        alt=figures.alt_agreement(table),
+        command="make figure NOTEBOOK=07_map_instructions",
+    )  # fmt: skip
+shown

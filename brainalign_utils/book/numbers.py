@@ -43,7 +43,8 @@ def substitutions(settings: Settings) -> dict:
         "ledger": (settings.paths.table("ledger"), ledger),
     }
     values = {name: read(pd.read_csv(path)) for name, (path, read) in sources.items() if Path(path).is_file()}
-    return {"study": study(settings), **values}
+    optional = {"agreement": {"observed": ABSENT, "expected": ABSENT}}  # needs two instructed models
+    return {"study": study(settings), **optional, **values}
 
 
 def study(settings: Settings) -> dict:

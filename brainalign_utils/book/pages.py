@@ -57,7 +57,7 @@ def _clean_code(cell, figures):
     if "parameters" in tags or not tags & {"remove-cell", "show-input"}:
         tags.add("hide-input")
     cell.metadata["tags"] = sorted(tags)
-    for name in _figure_names(tags):
+    for name in _figure_names(cell):
         about = json.loads((figures / f"{name}.json").read_text())
         cell.metadata["mystnb"] = {
             "figure": {"name": f"fig-{name.replace('_', '-')}", "caption": about["caption"]},
@@ -68,7 +68,11 @@ def _clean_code(cell, figures):
                 output.data = {"image/png": output.data["image/png"]}
 
 
-def _figure_names(tags):
+def _figure_names(cell):
+    """Figures that a cell has drawn; a study of one model has nothing to draw where models are compared."""
+    if not any("image/png" in output.get("data", {}) for output in cell.outputs):
+        return []
+    tags = cell.metadata.get("tags", [])
     return [tag.removeprefix("figure:") for tag in sorted(tags) if tag.startswith("figure:")]
 
 
@@ -78,7 +82,7 @@ def _with_company(cell, making, figures, widgets):
     if "parameters" in tags:
         yield new_markdown_cell(provenance.parameter_table(making))
     yield cell
-    for name in _figure_names(tags):
+    for name in _figure_names(cell) if cell.cell_type == "code" else ():
         about = json.loads((figures / f"{name}.json").read_text())
         links = " ".join(
             f"{{download}}`{kind.upper()} <../book/downloads/{name}.{kind}>`"
