@@ -263,6 +263,10 @@ class Settings(_Section):
         ids = [row.id for row in self.instruction_rows()]
         return "IC" if "IC" in ids else ids[-1]
 
+    def lead_model(self) -> str:
+        """Model that stands for all where a page shows one: the first instruction-tuned one."""
+        return next((m for m in self.partition.models if m in self.models), self.models[0])
+
     def alphas(self):
         """Grid of ridge penalties as a list of floats, ascending."""
         e = self.encoding

@@ -128,7 +128,7 @@ def cross_subject_ceilings(settings: Settings, progress_bar: bool = True) -> dic
     -------
     ceilings : dict of subject to Dataset over ``voxel``
         ``ceiling`` (all other subjects together) and the variables of
-        :func:`brainalign_utils.cross_subject.extrapolated_ceiling`.
+        :func:`brainalign_utils.cross_subject.extrapolated_ceiling`.  NaN in a study of one subject.
         Published scores bring them along.
     """
     if settings.scores_only:
@@ -145,6 +145,8 @@ def linked(
     settings: Settings, shared: Mapping[int, np.ndarray], targets, progress_bar=True
 ) -> dict[int, xr.Dataset]:
     """:func:`cross_subject_ceilings` from responses to the same images in the same order, by subject."""
+    if len(shared) == 1:  # nobody else to predict from
+        return {t: xr.Dataset({"ceiling": ("voxel", np.full(shared[t].shape[1], np.nan))}) for t in targets}
     alphas = settings.alphas()
     solve = encoding.SOLVERS[settings.encoding.solver]
     found = cross_subject.scores_of_targets(

@@ -22,7 +22,7 @@ import pandas as pd
 from brainalign_utils import config, figures, store, truth
 
 settings = config.load_settings(settings_file)
-model = next(m for m in ("instructblip", *settings.models) if m in settings.models)
+model = settings.lead_model()
 
 # %% [markdown]
 # ## The checks

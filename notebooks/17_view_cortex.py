@@ -23,7 +23,7 @@ from brainalign_utils.study import main_component
 from brainalign_utils.tables import PAPER_GROUPS, ROI_BY_ID
 
 settings = config.load_settings(settings_file)
-model = "instructblip" if "instructblip" in settings.models else settings.models[0]
+model = settings.lead_model()
 instruction = settings.instruction_rows()[-1].id
 
 # %% tags=["widget:cortex"]

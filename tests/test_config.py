@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from brainalign_utils import cluster
-from brainalign_utils.config import SettingsError, fingerprint, load_settings
+from brainalign_utils.config import Settings, SettingsError, fingerprint, load_settings
 
 
 @pytest.mark.parametrize(
@@ -117,3 +117,11 @@ def test_convention_of_the_authors_sets_what_the_file_leaves_open():
     assert again == theirs, "settings that were written down are read as they were"
     with pytest.raises(SettingsError, match=r"convention: .*'default' or 'authors'"):
         load_settings(convention="ours")
+
+
+@pytest.mark.parametrize(
+    ("models", "lead"),
+    [(("vit-h", "mplug-owl", "idefics"), "idefics"), (("vit-h", "clip-image"), "vit-h")],
+)
+def test_lead_model_is_instructed_where_there_is_one(models, lead):
+    assert Settings(models=models).lead_model() == lead

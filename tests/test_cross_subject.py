@@ -4,6 +4,8 @@ from scipy.optimize import curve_fit
 from sklearn.linear_model import Ridge
 
 from brainalign_utils import cross_subject as cs
+from brainalign_utils import results
+from brainalign_utils.config import Settings
 
 N_STIMULI, N_LATENT = 120, 6
 N_VOXELS = {1: 31, 2: 29, 5: 37, 7: 23}
@@ -170,3 +172,8 @@ def test_shared_responses_align_images():
 def test_bad_input(call, match):
     with pytest.raises(cs.CrossSubjectError, match=match):
         call(simulate())
+
+
+def test_a_study_of_one_subject_has_no_ceiling_from_others():
+    shared = {5: np.random.default_rng(0).standard_normal((30, 4))}
+    assert np.isnan(results.linked(Settings(models=("mplug-owl",)), shared, [5])[5].ceiling).all()

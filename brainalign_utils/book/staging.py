@@ -31,12 +31,12 @@ run on the real dataset with the published models.
 def shown_copy(paths: Paths, settings: Settings, notebook: str) -> Path:
     """The executed copy of a notebook that the book shows.
 
-    Notebooks that run once per subject or model are shown for the first subject and for InstructBLIP (or the
-    first model); the other copies lie beside it.
+    Notebooks that run once per subject or model are shown for the first subject and the lead model; the other
+    copies lie beside it.
     """
     folder = paths.executed(notebook).parent
     subject = f"subj{settings.subjects[0]:02d}"
-    model = "instructblip" if "instructblip" in settings.models else settings.models[0]
+    model = settings.lead_model()
     for stem in (notebook, f"{subject}_{model}", subject, f"{model}_0of{settings.features.n_shards}"):
         if (folder / f"{stem}.ipynb").is_file():
             return folder / f"{stem}.ipynb"
