@@ -20,6 +20,7 @@ from brainalign_utils.extraction.generate import generate_pooled
 from brainalign_utils.extraction.pictures import SeenPictures, pictures_identity
 from brainalign_utils.extraction.pooling import POOLING_RULES, Greedy, TopK, row_uniforms
 from brainalign_utils.models import checkpoint_folder, load_adapter, model_row
+from brainalign_utils.models.cache import keep_rows, staying_rows
 from brainalign_utils.store import FeatureStore, StoreError
 from brainalign_utils.tables import INSTRUCTIONS
 
@@ -216,6 +217,20 @@ def test_pooling_of_known_states():
     expected = [(5 + 3) / 2, -2, (4 + 4 + 8 + 7) / 4 + 200, 6 + 300, (2 + 3 + 4 + 5) / 4 + 400]
     np.testing.assert_allclose(states[0, :, 0], expected, rtol=1e-6)
     np.testing.assert_allclose(states[1], 10 * states[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9, 1])
+def test_rows_move_into_the_places_of_those_that_leave(share, rng):
+    states = torch.tensor(rng.random((17, 2, 3)))
+    stays = torch.tensor(rng.random(17) < share)
+    index = staying_rows(stays)
+    assert sorted(index.tolist()) == stays.nonzero().squeeze(1).tolist()
+    n_moved = (index != torch.arange(len(index))).sum()
+    assert n_moved <= (~stays).sum()
+    expected = states[index]
+    found = keep_rows(states, index)
+    assert torch.equal(found, expected)
+    assert found.data_ptr() == states.data_ptr()
 
 
 def test_banned_words_are_never_said():

@@ -2,6 +2,8 @@
 
 import torch
 
+from ..models.cache import staying_rows
+
 COMPACT_BELOW = 0.8
 """Finished rows leave the batch when fewer than this share of it is still running."""
 
@@ -46,7 +48,7 @@ def generate_pooled(decoder, rows, n_new: int, eos_ids, banned_ids, choose):
         if n_alive == 0 or step == n_new - 1:
             break
         if n_alive <= COMPACT_BELOW * len(active):
-            index = alive.nonzero().squeeze(1)
+            index = staying_rows(alive)
             decoder.keep(index)
             active, tokens, alive = active[index], tokens[index], alive[index]
         logits, states = decoder.step(tokens)

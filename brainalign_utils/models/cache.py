@@ -54,11 +54,15 @@ class GrowingLayer(CacheLayerMixin):
             states.new_empty(len(index), states.shape[1], capacity, states.shape[-1])
             for states in (self.keys, self.values)
         )
-        layer.is_initialized = True
-        layer.keys[:, :, : self.length] = self.keys[index, :, : self.length]
-        layer.values[:, :, : self.length] = self.values[index, :, : self.length]
-        layer.length = self.length
+        layer.is_initialized, layer.length = True, self.length
+        for old, new in (self.keys, layer.keys), (self.values, layer.values):
+            # straight into its place, without a copy on the way
+            torch.index_select(old[:, :, : self.length], 0, index, out=new[:, :, : self.length])
         return layer
+
+    def keep(self, index: torch.Tensor):
+        """Go on with the rows ``index`` only."""
+        self.keys, self.values = keep_rows(self.keys, index), keep_rows(self.values, index)
 
 
 def growing_cache(n_layers: int, capacity: int) -> Cache:
@@ -68,6 +72,32 @@ def growing_cache(n_layers: int, capacity: int) -> Cache:
 def select_rows(cache: Cache, index: torch.Tensor, capacity: int) -> Cache:
     """A cache with the rows ``index`` of ``cache``; rows may repeat, as when images share a prefix."""
     return Cache(layers=[layer.select(index, capacity) for layer in cache.layers])
+
+
+def staying_rows(stays: torch.Tensor) -> torch.Tensor:
+    """Numbers of the rows that stay, in an order in which few of them move.
+
+    Rows from the end take the places of those that leave.
+
+    Parameters
+    ----------
+    stays : (n_rows,) bool tensor
+
+    Returns
+    -------
+    (n_staying,) int tensor
+    """
+    n_staying = int(stays.sum())
+    index = torch.arange(n_staying, device=stays.device)
+    index[~stays[:n_staying]] = n_staying + stays[n_staying:].nonzero().squeeze(1)
+    return index
+
+
+def keep_rows(states: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Rows ``index`` of ``states`` in its own memory; rows that keep their place are not copied."""
+    moving = (index != torch.arange(len(index), device=index.device)).nonzero().squeeze(1)
+    states[moving] = states[index[moving]]
+    return states[: len(index)]
 
 
 class SharedProjection(nn.Module):
@@ -90,6 +120,10 @@ class SharedProjection(nn.Module):
     def assign(self, projections: torch.Tensor | None, row_image: torch.Tensor | None = None):
         """Give each row the projections of its image; None goes back to a plain projection."""
         self._rows = None if projections is None else projections[row_image]
+
+    def keep(self, index: torch.Tensor):
+        """Go on with the rows ``index`` only."""
+        self._rows = keep_rows(self._rows, index)
 
     def forward(self, states):
         return self.linear(states) if self._rows is None else self._rows

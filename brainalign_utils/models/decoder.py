@@ -101,7 +101,7 @@ class CausalDecoder:
         return {}
 
     def _rows_changed(self):
-        """Called when the rows become others or fewer."""
+        """Called when other rows come."""
 
     def step(self, tokens):
         """Feed one token per row.
@@ -123,9 +123,9 @@ class CausalDecoder:
 
     def keep(self, index):
         """Go on with the rows ``index`` only."""
-        self._cache = select_rows(self._cache, index, self._cache.layers[0].capacity)
+        for layer in self._cache.layers:
+            layer.keep(index)
         self._mask, self._row_image = self._mask[index], self._row_image[index]
-        self._rows_changed()
 
 
 class Seq2SeqDecoder:

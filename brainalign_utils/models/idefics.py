@@ -35,6 +35,11 @@ class IdeficsDecoder(CausalDecoder):
         self.sees_image = None  # all that is generated looks at the image
         return super().step(tokens)
 
+    def keep(self, index):
+        super().keep(index)
+        for shared in self.shared:
+            shared.keep(index)
+
     def _rows_changed(self):
         for shared, projection in zip(self.shared, self.projections, strict=True):
             shared.assign(projection, self._row_image)
