@@ -19,6 +19,9 @@ from .reading import Batch, ExtractionError, Reader
 
 logger = logging.getLogger(__name__)
 
+CAPTION_TOKENS = 32
+"""Of captions on average, at most; batches are planned for these."""
+
 
 class Extractor:
     """Runs one model over blocks of stimuli.
@@ -61,7 +64,9 @@ class Extractor:
         self.fixed = not adapter.takes_caption and [adapter.prompt(i.text) for i in self.instructions]
         self.is_constant = adapter.row.image == "blank"
         self._constant_block = None
-        n_prompt = max((len(p.ids) for p in self.fixed or []), default=64)
+        # rows of one instruction run together, whatever their captions: their answers are of like length
+        self.lengths = [len(adapter.prompt(i.text).ids) for i in self.instructions]
+        n_prompt = max(self.lengths, default=0) + (CAPTION_TOKENS if adapter.takes_caption else 0)
         self.n_new = self._answer_length(max_new_tokens, n_prompt)
         self._check_instructions()
         self.n_rows, self.n_images = self._plan(batch_size, n_prompt)
@@ -200,13 +205,13 @@ class Extractor:
         pixels = batch.pixels
         if pixels is not None:
             pixels = pixels.to(adapter.device, adapter.dtype, non_blocking=True)
+        prompts = self._prompts(batch) if self.instructions else []
         encoded, pooled = adapter.encode(pixels, batch.captions)
         for name, states in pooled.items():
             arrays[name][0][:, batch.positions] = states.cpu().numpy()
-        if not self.instructions:
+        if not prompts:
             return
-        prompts = self._prompts(batch)
-        for chosen in length_sorted([len(p.ids) for p in prompts], self.n_rows):
+        for chosen in length_sorted(np.repeat(self.lengths, n_images), self.n_rows):
             # prompts lie instruction by instruction, images within
             number, image = np.divmod(chosen, n_images)
             row_image = torch.tensor(image, device=adapter.device)
@@ -215,8 +220,9 @@ class Extractor:
             where = batch.positions[image]
             for name, values in {**pooled, "language": states}.items():
                 arrays[name][number, :, where] = values.transpose(0, 1).cpu().numpy()
+            said = {answer: adapter.decode(answer) for answer in set(map(tuple, answers))}
             for i, n, answer in zip(where, number, answers, strict=True):
-                texts[i, n], lengths[i, n] = adapter.decode(answer), len(answer)
+                texts[i, n], lengths[i, n] = said[tuple(answer)], len(answer)
 
     def _prompts(self, batch: Batch):
         n_images = len(batch.positions)

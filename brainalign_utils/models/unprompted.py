@@ -75,10 +75,14 @@ class ClipAdapter(Adapter):
 
 
 class TextAdapter(LanguageAdapter):
-    """The language model of an MLLM alone: it reads a caption where the MLLM sees the image."""
+    """The language model of an MLLM alone: it reads a caption where the MLLM sees the image.
+
+    The caption precedes the instruction, so it is run once for all instructions.
+    """
 
     takes_image = False
     takes_caption = True
+    share_prefix = True
 
     def _setup(self):
         language = self.model.language_model
@@ -94,8 +98,22 @@ class TextAdapter(LanguageAdapter):
         return Prompt(tuple(self.tokenizer(text)["input_ids"]))
 
     def encode(self, pixels, captions=None):
-        return None, {}
+        if not self.share_prefix:
+            return None, {}
+        ids = [self.prompt("", caption).ids for caption in captions]
+        every = torch.arange(len(ids), device=self.device)
+        rows = embed_rows(self.decoder.embed, ids, None, every, self.device)
+        return (ids, self.decoder.prefix(rows, self.span)), {}
 
     def rows(self, encoded, row_image, prompts):
-        ids = [prompt.ids for prompt in prompts]
-        return embed_rows(self.decoder.embed, ids, None, row_image, self.device), {}
+        ids, prefix = [prompt.ids for prompt in prompts], None
+        if encoded:
+            captions, shared = encoded
+            read = [captions[i] for i in row_image.tolist()]
+            # not so where a tokenizer joins the caption's end and the instruction in one token
+            if all(len(b) < len(i) and i[: len(b)] == b for i, b in zip(ids, read, strict=True)):
+                prefix = shared.of_rows(row_image)
+                ids = [i[len(b) :] for i, b in zip(ids, read, strict=True)]
+        rows = embed_rows(self.decoder.embed, ids, None, row_image, self.device)
+        rows.prefix = prefix
+        return rows, {}
