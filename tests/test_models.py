@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
 from brainalign_utils import model_table
-from brainalign_utils.extraction import ExtractionError, Extractor
+from brainalign_utils.extraction import ExtractionError, Extractor, pooling_rule
 from brainalign_utils.model_table import MODEL_BY_ID
 from brainalign_utils.models import (
     ModelError,
@@ -151,6 +151,17 @@ def test_shared_prefix_changes_nothing(family, eos_ids):
     assert answers.equals(answers_without)
 
 
+@pytest.mark.parametrize("pooling", ["generated", "prompt"])
+def test_prompts_in_parts_change_nothing(family, eos_ids, pooling, monkeypatch):
+    adapter = _adapter(family, eos_ids, pooling_rule(pooling).span)
+    whole, answers = _extract(adapter, pooling=pooling)
+    monkeypatch.setattr("brainalign_utils.models.rows.PART_TOKENS", 40)  # of 12 rows with at least 7 tokens
+    in_parts, answers_in_parts = _extract(adapter, pooling=pooling)
+    for name, states in whole.items():
+        np.testing.assert_allclose(in_parts[name], states, rtol=0, atol=TOLERANCE)
+    assert answers is None or answers.equals(answers_in_parts)
+
+
 def _sample(adapter, batch_size, seed=0):
     options = {"pooling": "authors-sampled", "batch_size": batch_size, "seed": seed}
     extractor = Extractor(adapter, tiny_models.Pictures(), INSTRUCTIONS, **options)
@@ -242,6 +253,9 @@ def test_language_only_equals_the_plain_way():
     captions = dict.fromkeys(NSD_IDS.tolist(), "a dog") | {8: "two cats on the red grass"}
     adapter = _phantom("language-only")
     arrays, _ = Extractor(adapter, None, INSTRUCTIONS, captions, pooling="last").block(NSD_IDS)
+    adapter.share_prefix = False
+    alone, _ = Extractor(adapter, None, INSTRUCTIONS, captions, pooling="last").block(NSD_IDS)
+    np.testing.assert_allclose(arrays["language"], alone["language"], rtol=0, atol=TOLERANCE)
     text = f"{captions[8]} {INSTRUCTIONS[1].text}"
     ids = torch.tensor([adapter.tokenizer(text)["input_ids"]])
     with torch.no_grad():

@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
+from ..models.rows import PART_TOKENS
+
 CPU_BYTES = 384 * 2**20
 """Working memory aimed at on a CPU: more gains nothing in speed."""
 
@@ -39,9 +41,11 @@ def planned_rows(adapter, n_tokens: int, n_new: int) -> int:
     width, n_layers = config.hidden_size, config.num_hidden_layers
     inner = getattr(config, "intermediate_size", None) or getattr(config, "d_ff", 4 * width)
     cache = 2 * n_layers * width * size * (n_tokens + n_new)
-    activations = n_tokens * (8 * width + 3 * inner) * size
+    embeddings = 2 * n_tokens * width * size
     states = 3 * (n_layers + 1) * width * 4
-    return max(1, int(_budget(adapter) / (cache + activations + states + 4 * config.vocab_size)))
+    activations = max(n_tokens, PART_TOKENS) * (8 * width + 3 * inner) * size
+    one_row = cache + embeddings + states + 4 * config.vocab_size
+    return max(1, int((_budget(adapter) - activations) / one_row))
 
 
 def planned_images(adapter) -> int:

@@ -13,30 +13,35 @@ class GrowingLayer(CacheLayerMixin):
 
     Parameters
     ----------
-    capacity : int
-        Number of positions that will be written at most.
+    n_rows, capacity : int
+        Rows, and positions that will be written at most.
     """
 
     is_sliding = False
 
-    def __init__(self, capacity: int):
+    def __init__(self, n_rows: int, capacity: int):
         super().__init__()
-        self.capacity = capacity
-        self.length = 0
+        self.n_rows, self.capacity = n_rows, capacity
+        self.rows, self.length = slice(None), 0
 
     def lazy_initialization(self, key_states, value_states):
-        n_rows, n_heads, _, _ = key_states.shape
-        self.keys = key_states.new_empty(n_rows, n_heads, self.capacity, key_states.shape[-1])
-        self.values = value_states.new_empty(n_rows, n_heads, self.capacity, value_states.shape[-1])
+        self.keys, self.values = (
+            states.new_empty(self.n_rows, states.shape[1], self.capacity, states.shape[-1])
+            for states in (key_states, value_states)
+        )
         self.is_initialized = True
+
+    def narrow(self, rows: slice, length: int):
+        """Take the next positions of some rows only, of which ``length`` are there."""
+        self.rows, self.length = rows, length
 
     def update(self, key_states, value_states, *args, **kwargs):
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         start, self.length = self.length, self.length + key_states.shape[2]
-        self.keys[:, :, start : self.length] = key_states
-        self.values[:, :, start : self.length] = value_states
-        return self.keys[:, :, : self.length], self.values[:, :, : self.length]
+        self.keys[self.rows, :, start : self.length] = key_states
+        self.values[self.rows, :, start : self.length] = value_states
+        return self.keys[self.rows, :, : self.length], self.values[self.rows, :, : self.length]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.length + query_length, 0
@@ -49,12 +54,9 @@ class GrowingLayer(CacheLayerMixin):
 
     def select(self, index: torch.Tensor, capacity: int) -> "GrowingLayer":
         """A layer with the rows ``index`` (which may repeat) and room for ``capacity`` positions."""
-        layer = GrowingLayer(capacity)
-        layer.keys, layer.values = (
-            states.new_empty(len(index), states.shape[1], capacity, states.shape[-1])
-            for states in (self.keys, self.values)
-        )
-        layer.is_initialized, layer.length = True, self.length
+        layer = GrowingLayer(len(index), capacity)
+        layer.lazy_initialization(self.keys, self.values)
+        layer.length = self.length
         for old, new in (self.keys, layer.keys), (self.values, layer.values):
             # straight into its place, without a copy on the way
             torch.index_select(old[:, :, : self.length], 0, index, out=new[:, :, : self.length])
@@ -65,8 +67,8 @@ class GrowingLayer(CacheLayerMixin):
         self.keys, self.values = keep_rows(self.keys, index), keep_rows(self.values, index)
 
 
-def growing_cache(n_layers: int, capacity: int) -> Cache:
-    return Cache(layers=[GrowingLayer(capacity) for _ in range(n_layers)])
+def growing_cache(n_layers: int, n_rows: int, capacity: int) -> Cache:
+    return Cache(layers=[GrowingLayer(n_rows, capacity) for _ in range(n_layers)])
 
 
 def select_rows(cache: Cache, index: torch.Tensor, capacity: int) -> Cache:

@@ -8,7 +8,7 @@ import torch
 from transformers import DynamicCache, EncoderDecoderCache
 
 from .cache import growing_cache, select_rows
-from .rows import Prefix, PromptRows, span_weights
+from .rows import Prefix, PromptRows, parts, span_weights
 from .taps import LayerTap, last_token, weighted_sum
 
 
@@ -27,6 +27,9 @@ class CausalDecoder:
 
     def __init__(self, base, head, embed, layers, final_norm):
         self.base, self.head, self.embed = base, head, embed
+        if base.device.type == "cpu":
+            # attention of single tokens is many small products, slow in the fused attention of CPUs
+            base.set_attn_implementation({"": "eager"})
         self.tap = LayerTap(layers, final_norm)
         self.n_layers = len(layers)
         self._cache = self._mask = self._row_image = None
@@ -40,17 +43,12 @@ class CausalDecoder:
         span : {"prompt", "image", "all"} or None
             States to add up for pooling.
         """
-        cache = growing_cache(self.n_layers, rows.embeds.shape[1])
-        every = torch.arange(len(rows.embeds), device=rows.embeds.device)
-        self._row_image = rows.row_image
-        self._rows_changed()
-        if span is None:
-            self._forward(rows.embeds, rows.mask, cache)
-            return Prefix(cache, rows.mask, rows.is_image, every, None)
-        weights = span_weights(span, rows.is_image, rows.mask)
-        with self.tap.reducing(weighted_sum(weights)) as stacked:
-            self._forward(rows.embeds, rows.mask, cache)
-            return Prefix(cache, rows.mask, rows.is_image, every, stacked())
+        n_rows, n_tokens, _ = rows.embeds.shape
+        cache = growing_cache(self.n_layers, n_rows, n_tokens)
+        every = torch.arange(n_rows, device=rows.embeds.device)
+        weights = None if span is None else span_weights(span, rows.is_image, rows.mask)
+        _, sums = self._read(rows, rows.mask, cache, weights)
+        return Prefix(cache, rows.mask, rows.is_image, every, None if span is None else sums)
 
     def start(self, rows: PromptRows, n_new: int, span: str | None = None):
         """Run the prompts.
@@ -61,22 +59,39 @@ class CausalDecoder:
         states : (n_states, n_rows, width) float32 tensor
             Of the last prompt position, or the mean over ``span``.
         """
-        prefix, n_tokens = rows.prefix, rows.embeds.shape[1]
-        self._mask, self._row_image = rows.mask, rows.row_image
-        self._rows_changed()
+        prefix, (n_rows, n_tokens, _) = rows.prefix, rows.embeds.shape
         if prefix is None:
-            self._cache = growing_cache(self.n_layers, n_tokens + n_new)
+            self._mask = rows.mask
+            self._cache = growing_cache(self.n_layers, n_rows, n_tokens + n_new)
         else:
             self._mask = torch.cat([prefix.mask[prefix.row], rows.mask], dim=1)
             self._cache = select_rows(prefix.cache, prefix.row, self._mask.shape[1] + n_new)
         weights = None if span is None else span_weights(span, rows.is_image, rows.mask)
-        reduce = last_token if span is None else weighted_sum(weights)
-        with self.tap.reducing(reduce) as stacked:
-            hidden = self._forward(rows.embeds, self._mask, self._cache)
-            states = stacked()
+        hidden, states = self._read(rows, self._mask, self._cache, weights)
+        self._take(rows)
         if span is not None:
             states = self._span_mean(states, weights, prefix, span)
-        return self.head(hidden[:, -1]), states
+        return self.head(hidden), states
+
+    def _read(self, rows, mask, cache, weights):
+        """Run prompts, some rows at a time, into their places in a cache.
+
+        Returns the last position's output (n_rows, width), and of each layer that position's state or,
+        with (n_rows, n_tokens) weights, a weighted sum.
+        """
+        length, outputs = cache.get_seq_length(), []
+        for part in parts(*rows.mask.shape):
+            for layer in cache.layers:
+                layer.narrow(part, length)
+            some = rows.part(part)
+            self._take(some)
+            with self.tap.reducing(_reduction(weights, part)) as stacked:
+                hidden = self._forward(some.embeds, mask[part], cache)
+                outputs.append((hidden[:, -1].clone(), stacked()))
+        for layer in cache.layers:
+            layer.narrow(slice(None), layer.length)
+        hidden, states = zip(*outputs, strict=True)
+        return torch.cat(hidden), torch.cat(states, dim=1)
 
     def _span_mean(self, sums, weights, prefix, span):
         counts = weights.sum(1)
@@ -100,8 +115,9 @@ class CausalDecoder:
         """Further arguments of ``base``; models that look at images through cross-attention have some."""
         return {}
 
-    def _rows_changed(self):
-        """Called when other rows come."""
+    def _take(self, rows: PromptRows):
+        """Called before other rows run."""
+        self._row_image = rows.row_image
 
     def step(self, tokens):
         """Feed one token per row.
@@ -145,11 +161,14 @@ class Seq2SeqDecoder:
     def start(self, rows: PromptRows, n_new: int, span: str | None = None):
         """As :meth:`CausalDecoder.start`; without a span the state is that of the start token."""
         weights = None if span is None else span_weights(span, rows.is_image, rows.mask)
-        reduce = last_token if span is None else weighted_sum(weights)
-        with self.encoder_tap.reducing(reduce) as stacked:
-            out = self.model.encoder(inputs_embeds=rows.embeds, attention_mask=rows.mask)
-            prompt_states = stacked()
-        self._encoded, self._mask = out.last_hidden_state, rows.mask
+        outputs = []
+        for part in parts(*rows.mask.shape):
+            with self.encoder_tap.reducing(_reduction(weights, part)) as stacked:
+                out = self.model.encoder(inputs_embeds=rows.embeds[part], attention_mask=rows.mask[part])
+                outputs.append((out.last_hidden_state, stacked()))
+        encoded, prompt_states = zip(*outputs, strict=True)
+        self._encoded, prompt_states = torch.cat(encoded), torch.cat(prompt_states, dim=1)
+        self._mask = rows.mask
         self._cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
         start = torch.full((len(rows.mask),), self.model.config.decoder_start_token_id)
         logits, states = self.step(start.to(rows.mask.device))
@@ -168,6 +187,11 @@ class Seq2SeqDecoder:
         """Go on with the rows ``index`` only."""
         self._encoded, self._mask = self._encoded[index], self._mask[index]
         self._cache.batch_select_indices(index)
+
+
+def _reduction(weights, part: slice):
+    """The last position's state, or a weighted sum over positions, of a part of the rows."""
+    return last_token if weights is None else weighted_sum(weights[part])
 
 
 def causal_decoder(language_model, base=None, head=None) -> CausalDecoder:

@@ -22,15 +22,6 @@ class IdeficsDecoder(CausalDecoder):
         resampled = model.config.use_resampler
         self.states_name = "perceiver_embeddings" if resampled else "image_encoder_embeddings"
 
-    def prefix(self, rows, span):
-        self.sees_image = torch.zeros_like(rows.mask)
-        return super().prefix(rows, span)
-
-    def start(self, rows, n_new, span=None):
-        # from the image's position on, tokens look at the image
-        self.sees_image = rows.is_image.long().cumsum(1) > 0
-        return super().start(rows, n_new, span)
-
     def step(self, tokens):
         self.sees_image = None  # all that is generated looks at the image
         return super().step(tokens)
@@ -40,7 +31,10 @@ class IdeficsDecoder(CausalDecoder):
         for shared in self.shared:
             shared.keep(index)
 
-    def _rows_changed(self):
+    def _take(self, rows):
+        super()._take(rows)
+        # from the image's position on, tokens look at the image
+        self.sees_image = rows.is_image.long().cumsum(1) > 0
         for shared, projection in zip(self.shared, self.projections, strict=True):
             shared.assign(projection, self._row_image)
 

@@ -6,7 +6,7 @@ from transformers import AutoProcessor
 from .base import Component, LanguageAdapter, Tower
 from .cache import placeholder, share_projections
 from .decoder import Seq2SeqDecoder, causal_decoder
-from .rows import IMAGE, Prompt, PromptRows, embed_rows, ending_ids, pad_left
+from .rows import IMAGE, Prompt, PromptRows, embed_rows, ending_ids, pad_left, parts
 from .taps import LayerTap, token_mean
 
 
@@ -64,6 +64,15 @@ class InstructBlipAdapter(LanguageAdapter):
 
     def _query(self, encoded, row_image, prompts=None):
         """Image tokens (n_rows, n_queries, width) of the language model and pooled query states."""
+        longest = max((len(prompt.qformer_ids) for prompt in prompts or []), default=0)
+        some = [
+            self._query_part(encoded, row_image[part], prompts and prompts[part])
+            for part in parts(len(row_image), self.n_queries + longest)
+        ]
+        tokens, pooled = zip(*some, strict=True)
+        return torch.cat(tokens), torch.cat(pooled, dim=1)
+
+    def _query_part(self, encoded, row_image, prompts):
         states, projections = encoded
         for shared, projection in zip(self.shared, projections, strict=True):
             shared.assign(projection, row_image)

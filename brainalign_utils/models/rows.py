@@ -8,6 +8,9 @@ from transformers import Cache
 IMAGE = -1
 """Marks image positions among token ids."""
 
+PART_TOKENS = 4096
+"""Prompt tokens that run at once.  They fill a GPU, and their states stay in the caches of a CPU."""
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -63,6 +66,16 @@ class PromptRows:
     is_image: torch.Tensor
     row_image: torch.Tensor
     prefix: Prefix | None = None
+
+    def part(self, rows: slice) -> "PromptRows":
+        """Some of the rows; their prefix is left out."""
+        return PromptRows(self.embeds[rows], self.mask[rows], self.is_image[rows], self.row_image[rows])
+
+
+def parts(n_rows: int, n_tokens: int) -> list[slice]:
+    """Slices of rows that have about :data:`PART_TOKENS` tokens each."""
+    n = max(1, PART_TOKENS // max(n_tokens, 1))
+    return [slice(i, min(i + n, n_rows)) for i in range(0, n_rows, n)]
 
 
 def span_weights(span: str, is_image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
