@@ -7,7 +7,7 @@ import torch
 
 from ..models.rows import PART_TOKENS
 
-CPU_BYTES = 384 * 2**20
+CPU_BYTES = 256 * 2**20
 """Working memory aimed at on a CPU: more gains nothing in speed."""
 
 GPU_SHARE = 0.6

@@ -4,7 +4,7 @@ import torch
 
 from ..models.cache import staying_rows
 
-COMPACT_BELOW = 0.8
+COMPACT_BELOW = 0.95
 """Finished rows leave the batch when fewer than this share of it is still running."""
 
 
