@@ -207,6 +207,10 @@ class FeatureStore:
         return True
 
 
+KEPT_BYTES = 64 * 2**20
+"""Features of a component up to this size stay in memory once they are whole."""
+
+
 def read_feature_attrs(folder: Path) -> dict:
     """Fingerprint and other attributes of a model's stored features."""
     return dict(open_group(_component_paths(folder)[0]).attrs)
@@ -273,12 +277,14 @@ def read_features(folder: Path, component: str, instruction: str, layer: int, ns
     if not 0 <= layer < n_layers:
         raise StoreError(f"{path} has no layer {layer}; stored: 0 to {n_layers - 1}")
     rows = _find(stored, np.asarray(nsd_ids), path)
+    kept = _small(path, stamp(path)) if features.nbytes <= KEPT_BYTES else None
+    features = features if kept is None else kept
     start, stop = (rows.min(), rows.max() + 1) if len(rows) else (0, 0)
     with named_damage(path):
         values = features[instructions.index(instruction), layer, start:stop]
     if not np.array_equal(rows, np.arange(start, stop)):
         values = values[rows - start]
-    values = values.astype(np.float32, copy=False)
+    values = values.astype(np.float32, copy=values.base is not None)  # never a view of what is kept
     undefined = np.isnan(values.max(axis=1, initial=-np.inf))  # a maximum passes NaN on
     if undefined.any():
         raise StoreError(
@@ -295,6 +301,19 @@ def _opened(path: Path, made: int | None):
     with named_damage(path):
         stored = group["nsd_id"][:]
         return stored, [str(value) for value in group["instruction"][:]], group["features"]
+
+
+@lru_cache(maxsize=4)
+def _small(path: Path, made: int | None) -> np.ndarray | None:
+    """All features of a component; None while blocks are missing or damaged.
+
+    A space of a small study takes less time to copy than to ask for: subjects and spaces share one reading.
+    """
+    try:
+        features = _opened(path, made)[2][:]
+    except Exception:  # the reader of a space says what is wrong, if it concerns that space
+        return None
+    return None if np.isnan(features).any() else features
 
 
 def _find(stored: np.ndarray, wanted: np.ndarray, path: Path) -> np.ndarray:
