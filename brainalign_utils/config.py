@@ -103,8 +103,7 @@ class PartitionSettings(_Section):
     n_ratios: int = Field(11, ge=1)
     models: tuple[str, ...] = ("instructblip", "idefics", "mplug-owl")
     layers: Literal["common", "roi", "all"] = Field(
-        "common",
-        description="one layer for all voxels, the best of each region on training folds, or every layer",
+        "common", description="one layer for all voxels, the best of each region on training folds, or all"
     )
     triples: Literal["all"] | tuple[tuple[str, str, str], ...] = Field(
         (), description="instructions whose seven common and unique parts are told apart"
@@ -264,7 +263,7 @@ class Settings(_Section):
         return "IC" if "IC" in ids else ids[-1]
 
     def lead_model(self) -> str:
-        """Model that stands for all where a page shows one: the first instruction-tuned one."""
+        """Model that a page shows where it shows one: the first instruction-tuned one."""
         return next((m for m in self.partition.models if m in self.models), self.models[0])
 
     def alphas(self):

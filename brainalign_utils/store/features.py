@@ -310,8 +310,9 @@ def _small(path: Path, made: int | None) -> np.ndarray | None:
     A space of a small study takes less time to copy than to ask for: subjects and spaces share one reading.
     """
     try:
-        features = _opened(path, made)[2][:]
-    except Exception:  # the reader of a space says what is wrong, if it concerns that space
+        with named_damage(path):
+            features = _opened(path, made)[2][:]
+    except StoreError:  # the reader of a space says what is wrong, if it concerns that space
         return None
     return None if np.isnan(features).any() else features
 
