@@ -30,7 +30,7 @@ def growth(results: Path, folder: Path) -> str:
         return "Growth is not measured yet: `make benchmark`.\n"
     table = pd.read_csv(results)
     figures.plot_benchmark(table).savefig(folder / "ridge_growth.png", dpi=160, facecolor="white")
-    text = f"```{{figure}} ridge_growth.png\n:alt: {figures.alt_benchmark(table)}\n"
+    text = f"```{{figure}} /book/{folder.name}/ridge_growth.png\n:alt: {figures.alt_benchmark(table)}\n"
     text += ":class: study-figure dark-light\n:name: fig-ridge-growth\n\n"
     return text + f"{GROWTH_CAPTION} {table.machine.iloc[0]}; {table.date.iloc[0]}.\n```\n"
 
