@@ -11,6 +11,7 @@ import xarray as xr
 
 from brainalign_utils import store
 from brainalign_utils.store import StoreError, datasets
+from brainalign_utils.store import features as feature_store
 
 N_VOXELS, N_STIMULI, N_REPEATS = 7, 11, 3
 
@@ -228,6 +229,28 @@ def test_blocks_resume_and_shard(tmp_path):
     assert list(store.read_table(tmp_path / "answers.parquet")["nsd_id"]) == list(NSD_IDS)
     with pytest.raises(ValueError, match="shard is 2/2"):
         features.missing_blocks((2, 2))
+
+
+@pytest.mark.parametrize("ids", [NSD_IDS, [13, 2, 5, 13]])
+def test_small_features_stay_in_memory_and_read_the_same(written, monkeypatch, ids):
+    features, arrays = written
+    path = features.folder / "language.zarr"
+    kept = store.read_features(features.folder, "language", "IC", 1, ids)
+    kept[:] = -1  # whoever reads may alter what was read
+    kept = store.read_features(features.folder, "language", "IC", 1, ids)
+    shutil.rmtree(path / "features/c")
+    np.testing.assert_array_equal(store.read_features(features.folder, "language", "IC", 1, ids), kept)
+    monkeypatch.setattr(feature_store, "KEPT_BYTES", 0)
+    _write(features, arrays, range(3))
+    np.testing.assert_array_equal(store.read_features(features.folder, "language", "IC", 1, ids), kept)
+
+
+def test_a_damaged_block_leaves_the_others_readable(written):
+    features, arrays = written
+    shard = features.folder / "language.zarr/features/c/0/0/2/0"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    values = store.read_features(features.folder, "language", "IC", 0, NSD_IDS[:3])
+    np.testing.assert_array_equal(values, arrays["language"][0, 0, :3])
 
 
 @pytest.mark.parametrize("block", [1, 2])  # the last is shorter

@@ -68,11 +68,8 @@ def compare(settings: Settings, costs: dict | None = None, n_kernels: int = N_KE
 
     Parameters
     ----------
-    settings : Settings
-    costs : dict, optional
-        Unit costs; those of the package by default.
-    n_kernels : int
-        Kernels among which a phantom study dealt out its short runs.
+    settings, costs, n_kernels
+        As for :func:`brainalign_utils.plan.tables.planned_runs`.
 
     Returns
     -------

@@ -187,11 +187,8 @@ def rule_table(settings: Settings, costs: dict | None = None, n_kernels: int = N
 
     Parameters
     ----------
-    settings : Settings
-    costs : dict, optional
-        Unit costs; those of the package by default.
-    n_kernels : int
-        Kernels among which a phantom study deals out its short runs.
+    settings, costs, n_kernels
+        As for :func:`planned_runs`.
 
     Returns
     -------

@@ -206,7 +206,7 @@ class SpectralFolds:
         for k, fold in enumerate(self.design.folds):
             xty = None if total is None else total - parts[k]
             Z, mean = targets_in_basis(self.bases[k], self.design, Y, xty)
-            held_out = take_rows(Y, fold) - mean if self.design.intercept else take_rows(Y, fold)
+            held_out = take_rows(Y, fold) - mean
             subtract = None if predictions else held_out
             yield held_out, filtered_chunks(self.lefts[k], Z, self.plans[k], subtract, workspace)
 

@@ -23,15 +23,18 @@ def mean_scores(folds, weights, selection):
     -------
     tensor of shape (n_alphas, n_voxels), float64
     """
-    if selection == "r":
-        scores = [_pearson(held_out, predictions, weights) for held_out, predictions in folds]
-        return sum(scores) / len(scores)
-    n_folds, highest, error = 0, 0.0, 0.0
+    score, error, n_folds = 0.0, 0.0, 0
     for held_out, residuals in folds:
+        n_folds += 1
+        if selection == "r":
+            score = score + _pearson(held_out, residuals, weights)
+            continue
         best, scale = _r2_terms(held_out) if selection == "r2" else (0.0, 1 / len(held_out))
-        squared = sum(chunk.square_().sum(0).double() for _, chunk in residuals)
-        highest, error, n_folds = highest + best, error + squared * scale, n_folds + 1
-    return (highest - weights @ error) / n_folds  # once: interpolation is linear
+        score = score + best
+        error = error + scale * sum(chunk.square_().sum(0).double() for _, chunk in residuals)
+    if selection != "r":
+        score = score - weights @ error  # once for all folds: interpolation is linear
+    return score / n_folds
 
 
 def _r2_terms(held_out):
