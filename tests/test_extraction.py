@@ -126,7 +126,7 @@ many = Extractor(few.adapter, tiny_models.Pictures(), INSTRUCTIONS, max_new_toke
 expected, answers = few.block(ids)
 status = open("/proc/self/status").read()
 now = 1024 * int(status.split("VmSize:")[1].split()[0])
-resource.setrlimit(resource.RLIMIT_AS, (now + 48 * 2**20, resource.RLIM_INFINITY))
+resource.setrlimit(resource.RLIMIT_AS, (now + 96 * 2**20, resource.RLIM_INFINITY))
 arrays, table = many.block(ids)
 resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 assert table.equals(answers)
