@@ -54,7 +54,12 @@ def region_samples(
     arrays = {key: predictions.prediction.values[stored.index(key)].astype(np.float32) for key in used}
     y_true, arrays = np.where(valid, y_true, 0), {k: np.where(valid, a, 0) for k, a in arrays.items()}
     named = {f"{instruction}/{layer}": array for (instruction, layer), array in arrays.items()}
-    samples = paired.bootstrap_scores(y_true, named, weights, n_bootstraps, seed, rois=present)
+    rois_of = {name: [] for name in named}
+    for row in best.itertuples():
+        rois_of[f"{row.instruction}/{row.layer}"].append(row.roi)
+    samples = paired.bootstrap_scores(
+        y_true, named, weights, n_bootstraps, seed, rois=present, rois_of=rois_of
+    )
     instructions = list(dict.fromkeys(best.instruction))
     result = xr.DataArray(
         np.full((n_bootstraps + 1, len(instructions), len(rois)), np.nan, np.float32),

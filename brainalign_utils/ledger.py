@@ -4,7 +4,7 @@ import pandas as pd
 
 from . import alignment, multiverse, study
 from .config import Settings
-from .model_table import MODEL_BY_ID
+from .titles import titled
 
 CONVENTIONS = {
     "raw r": {"convention": "default", "ceiling_name": "none", "layer_choice": "best"},
@@ -115,7 +115,7 @@ def convention_table(choices: pd.DataFrame, roi: str) -> pd.DataFrame:
             rows = rows[rows[name] == value]
         columns[title] = rows.groupby(["model", "subject"], sort=False)["mean"].mean().groupby("model").mean()
     table = pd.DataFrame(columns).reindex(list(dict.fromkeys(choices.model)))
-    return table.rename(index=lambda m: MODEL_BY_ID[m].title)
+    return titled(table)
 
 
 def tension(

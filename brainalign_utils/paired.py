@@ -156,7 +156,8 @@ def bootstrap_scores(
     n_bootstraps: int = 1000,
     seed: int = 0,
     rois: Sequence[str] | None = None,
-    block_size: int = 2048,
+    rois_of: Mapping[str, Sequence[str]] | None = None,
+    block_size: int = 256,
     progress_bar: bool = False,
 ) -> xr.DataArray:
     """Region means of several models (or instructions) over resampled test images.
@@ -170,13 +171,16 @@ def bootstrap_scores(
         the models are left out for all of them.
     n_bootstraps, seed : int
     rois : sequence of str, optional
+    rois_of : mapping of model to sequence of rois, optional
+        Score a model on these alone; all by default.
     block_size : int
         Voxels at a time; does not change the result.
 
     Returns
     -------
     scores : DataArray of dims (sample, model, roi)
-        Sample 0 is the observed score (all images once), the others are resampled; NaN for absent regions.
+        Sample 0 is the observed score (all images once), the others are resampled; NaN for absent regions
+        and those that were not asked for.
         Means over subjects of these arrays are valid samples for the group when images are shared.
     """
     n_stimuli, n_voxels = np.shape(y_true)
@@ -187,19 +191,23 @@ def bootstrap_scores(
     weights = np.asarray(roi_weights, float)
     rois = list(range(weights.shape[1])) if rois is None else list(rois)
     scores = np.zeros((len(counts), len(predictions), weights.shape[1]))
+    wanted = np.array([[not rois_of or roi in rois_of[name] for roi in rois] for name in predictions])
+    wanted &= np.isfinite(weights).all(0)
+    weights = np.nan_to_num(weights)
     for start in tqdm(
         range(0, n_voxels, block_size), disable=not progress_bar, desc="bootstrap", unit="block"
     ):
         part = slice(start, start + block_size)
-        used = np.nan_to_num(weights[part])
         z_true = zscore(np.asarray(y_true)[:, part]).astype(np.float32)
-        moments = target_moments(counts, z_true)
+        share, mean, variance = target_moments(counts, z_true)
         for m, pred in enumerate(predictions.values()):
-            r = correlation_from_moments(
-                moments, z_true, zscore(np.asarray(pred)[:, part]).astype(np.float32)
-            )
-            scores[:, m] += np.nan_to_num(r) @ used
-    scores[:, :, ~np.isfinite(weights).all(0)] = np.nan
+            # most layers are the best of a small region only
+            used = np.flatnonzero(weights[part, wanted[m]].any(1))
+            z_pred = zscore(np.asarray(pred)[:, part][:, used]).astype(np.float32)
+            moments = share, mean[:, used], variance[:, used]
+            r = np.nan_to_num(correlation_from_moments(moments, z_true[:, used], z_pred))
+            scores[:, m, wanted[m]] += r @ weights[part, wanted[m]][used]
+    scores[:, ~wanted] = np.nan
     coords = {"model": list(predictions), "roi": rois}
     return xr.DataArray(scores, dims=("sample", "model", "roi"), coords=coords)
 

@@ -8,7 +8,8 @@ import xarray as xr
 
 from . import encoding, paired, results, scoring, similarity, stats, study
 from .config import Settings
-from .tables import NO_INSTRUCTION, ROI_BY_ID
+from .tables import NO_INSTRUCTION
+from .titles import titled
 
 
 def caption_prediction(settings: Settings, predictions: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -140,6 +141,4 @@ def compared(shares: pd.DataFrame, regions: pd.DataFrame, column: str, alpha: fl
     sure = regions.set_index([column, "roi"]).q.reindex(text.index) < alpha
     wide = (text + np.where(sure, " *", "")).unstack("roi")
     ids, rois = (list(dict.fromkeys(shares[name])) for name in (column, "roi"))
-    return wide.reindex(index=[i for i in ids if i in wide.index], columns=rois).rename(
-        columns=lambda i: ROI_BY_ID[i].title
-    )
+    return titled(wide.reindex(index=[i for i in ids if i in wide.index], columns=rois))

@@ -16,9 +16,11 @@
 settings_file = "workflow/config/phantom.yml"
 
 # %%
+import pandas as pd
+
 from brainalign_utils import config, figures, ledger, model_tests, study
-from brainalign_utils.model_table import MODEL_BY_ID
-from brainalign_utils.tables import PAPER_GROUPS, ROI_BY_ID
+from brainalign_utils.tables import PAPER_GROUPS
+from brainalign_utils.titles import title_of, titled
 
 settings = config.load_settings(settings_file)
 
@@ -32,12 +34,13 @@ settings = config.load_settings(settings_file)
 reference = "vit-h" if "vit-h" in settings.models else settings.models[0]
 table = study.comparison_table(settings, reference=reference)
 everyone = table[table.subject == "all"]
-everyone.pivot(index="model", columns="roi", values="value")[list(PAPER_GROUPS)].round(2)
+mean = everyone.pivot(index="model", columns="roi", values="value")
+titled(mean.reindex(index=settings.models, columns=PAPER_GROUPS)).round(2)
 
 # %% tags=["figure:figure_2"]
 legend = {
-    "+": f"above {MODEL_BY_ID[reference].title}, q < {settings.stats.alpha:g}",
-    "-": f"below {MODEL_BY_ID[reference].title}, q < {settings.stats.alpha:g}",
+    "+": f"above {title_of(reference)}, q < {settings.stats.alpha:g}",
+    "-": f"below {title_of(reference)}, q < {settings.stats.alpha:g}",
 }
 fig = figures.plot_models(table[table.roi.isin(PAPER_GROUPS)], rois=PAPER_GROUPS, marks_legend=legend)
 figures.save_figure(
@@ -61,7 +64,7 @@ figures.save_figure(
 
 # %%
 dropped = study.alignment_table(settings).groupby("roi").share_dropped.mean()
-dropped.reindex(PAPER_GROUPS).rename(index=lambda i: ROI_BY_ID[i].title).map("{:.0%}".format).to_frame(
+titled(dropped.reindex(PAPER_GROUPS)).map("{:.0%}".format).to_frame(
     f"voxels with a ceiling below {settings.stats.min_ceiling:g}"
 )
 
@@ -92,7 +95,7 @@ ledger.convention_table(choices, "places").style.format("{:.2f}", na_rep="undefi
 # %%
 samples = model_tests.model_samples(settings, settings.models)
 interaction = model_tests.interaction_table(samples, reference, PAPER_GROUPS).set_index("model")
-interaction.style.format({"statistic": "{:.1f}", "df": "{:.0f}", "p": "{:.2g}", "q": "{:.2g}"}, na_rep="undefined")
+titled(interaction).style.format({"statistic": "{:.1f}", "df": "{:.0f}", "p": "{:.2g}", "q": "{:.2g}"}, na_rep="undefined")
 
 # %% [markdown]
 # ## Do the subjects agree?
@@ -104,4 +107,4 @@ interaction.style.format({"statistic": "{:.1f}", "df": "{:.0f}", "p": "{:.2g}", 
 agree = model_tests.subject_table(samples, reference, PAPER_GROUPS)
 count = agree.n_positive.astype(str) + " of " + agree.n_subjects.astype(str)
 wide = agree.assign(above=count).pivot(index="model", columns="roi", values="above").reindex(columns=PAPER_GROUPS)
-wide.rename(columns=lambda i: ROI_BY_ID[i].title).assign(**{"smallest p": agree.groupby("model").smallest_p.min()})
+titled(wide.assign(**{"smallest p": agree.groupby("model").smallest_p.min()}).reindex(pd.unique(agree.model)))

@@ -25,6 +25,7 @@ from brainalign_utils import config, encoding, study
 from brainalign_utils.partition import stored
 from brainalign_utils.partition.fit import partition_instructions
 from brainalign_utils.tables import ROI_BY_ID
+from brainalign_utils.titles import titled
 
 settings = config.load_settings(settings_file)
 responses = study.open_responses(settings, subject)
@@ -74,7 +75,7 @@ parts = stored.open_partition(settings, subject, model)
 
 # %%
 unique = parts.region_unique_vs_all.sel(measure="normalised", roi=["prf-visual", "higher"], bound="mean")
-pd.DataFrame(unique.values, index=unique.instruction.values, columns=unique.roi.values).round(3)
+titled(pd.DataFrame(unique.values, index=unique.instruction.values, columns=unique.roi.values)).round(3)
 
 # %% [markdown]
 # ## Three instructions at a time

@@ -21,6 +21,7 @@ import pandas as pd
 
 from brainalign_utils import config, figures, results, store, study
 from brainalign_utils.tables import PAPER_GROUPS
+from brainalign_utils.titles import titled
 
 settings = config.load_settings(settings_file)
 
@@ -67,7 +68,7 @@ figures.save_figure(
 names = [name for name in ("ncsnr", "cross_subject", "extrapolated") if name in table]
 medians = table.groupby("roi")[names].median().reindex(PAPER_GROUPS)
 medians["not extrapolated"] = table[names[-1]].isna().groupby(table.roi).mean().map("{:.0%}".format)
-medians.round(2)
+titled(medians).round(2)
 
 # %% [markdown]
 # In this build ({{ study.data }}) the median ceiling over all voxels is {{ ceilings.everywhere.repeats }} from repeats and {{ ceilings.everywhere.others }} from other
@@ -93,4 +94,4 @@ threshold = settings.stats.min_ceiling
 shares = table.assign(
     repeats=~(table.ncsnr**2 >= threshold), others=~(table.cross_subject >= threshold)
 ).groupby("roi")[["repeats", "others"]].mean()
-shares.reindex(PAPER_GROUPS).map("{:.0%}".format)
+titled(shares.reindex(PAPER_GROUPS)).map("{:.0%}".format)

@@ -27,6 +27,7 @@ import pandas as pd
 from brainalign_utils import config, figures, study
 from brainalign_utils.model_table import MODEL_BY_ID
 from brainalign_utils.tables import PAPER_GROUPS
+from brainalign_utils.titles import titled
 
 settings = config.load_settings(settings_file)
 
@@ -64,7 +65,7 @@ figures.save_figure(
 
 # %%
 everyone = table[(table.subject == "all") & table.roi.isin(PAPER_GROUPS)]
-everyone.pivot(index="model", columns="roi", values="difference")[list(PAPER_GROUPS)].round(3)
+titled(everyone.pivot(index="model", columns="roi", values="difference")[list(PAPER_GROUPS)]).round(3)
 
 # %% [markdown]
 # The table holds the difference to InstructBLIP; the tests behind it resample the test pictures, which all models share.

@@ -17,7 +17,8 @@ settings_file = "workflow/config/phantom.yml"
 
 # %%
 from brainalign_utils import config, store, voxel_tests
-from brainalign_utils.tables import PAPER_GROUPS, ROI_BY_ID
+from brainalign_utils.tables import PAPER_GROUPS
+from brainalign_utils.titles import title_of, titled
 
 settings = config.load_settings(settings_file)
 reference = "vit-h" if "vit-h" in settings.models else settings.models[0]
@@ -33,7 +34,7 @@ print(f"{settings.stats.n_permutations} permutations, q < {settings.stats.alpha:
 shares, regions = voxel_tests.model_table(settings, settings.models, reference, PAPER_GROUPS)
 model_file = store.write_table(settings.paths.table("voxels_by_model"), shares)
 predicted = shares.groupby(["model", "roi"], sort=False).predicted.mean().unstack("roi")[list(PAPER_GROUPS)]
-predicted.rename(columns=lambda i: ROI_BY_ID[i].title).map("{:.0%}".format)
+titled(predicted).map("{:.0%}".format)
 
 # %% [markdown]
 # ## Model against model
@@ -42,7 +43,7 @@ predicted.rename(columns=lambda i: ROI_BY_ID[i].title).map("{:.0%}".format)
 # the mean of the region differs as well, all subjects together, under the same swaps.
 
 # %%
-print(f"reference: {reference}")
+print(f"reference: {title_of(reference)}")
 voxel_tests.compared(shares, regions, "model", settings.stats.alpha)
 
 # %% [markdown]
@@ -58,7 +59,7 @@ multimodal = [m for m in settings.partition.models if m in settings.models]
 groups = ["prf-visual", "bodies", "faces", "places", "words"]
 shares, regions = voxel_tests.instruction_table(settings, multimodal[0], groups)
 instruction_file = store.write_table(settings.paths.table("voxels_by_instruction"), shares)
-print(f"model: {multimodal[0]}; reference: {settings.caption_id()}")
+print(f"model: {title_of(multimodal[0])}; reference: {settings.caption_id()}")
 voxel_tests.compared(shares, regions, "instruction", settings.stats.alpha)
 
 # %% [markdown]
@@ -70,4 +71,4 @@ voxel_tests.compared(shares, regions, "instruction", settings.stats.alpha)
 # %%
 again = voxel_tests.stability_table(settings, multimodal[0], groups)
 means = again.groupby("roi", sort=False)[["again", "sure", "chance"]].mean().map("{:.0%}".format)
-means.rename(index=lambda i: ROI_BY_ID[i].title, columns={"again": "wins again", "sure": "in 95 % or more"})
+titled(means).rename(columns={"again": "wins again", "sure": "in 95 % or more"})

@@ -206,3 +206,19 @@ def test_mean_over_subjects_and_absent_regions():
         paired.interaction_test(full, ["a"], [0, 1])
     with pytest.raises(stats.StatsError, match="same images"):
         paired.swap_test(y, a, b[:, :2])
+
+
+def test_bootstrap_of_chosen_rois_equals_that_of_all():
+    rng = np.random.default_rng(5)
+    y, a, b = rng.normal(size=(3, 60, 700))
+    masks = rng.random((3, 700)) < 0.3
+    weights, rois = scoring.roi_weights(masks), list("pqr")
+    full = paired.bootstrap_scores(y, {"a": a, "b": b}, weights, 40, rois=rois)
+    some = paired.bootstrap_scores(y, {"a": a, "b": b}, weights, 40, rois=rois, rois_of={"a": "pr", "b": "q"})
+    np.testing.assert_allclose(
+        some.sel(model="a", roi=["p", "r"]), full.sel(model="a", roi=["p", "r"]), atol=1e-6
+    )
+    np.testing.assert_allclose(some.sel(model="b", roi="q"), full.sel(model="b", roi="q"), atol=1e-6)
+    assert (
+        np.isnan(some.sel(model="a", roi="q")).all() and np.isnan(some.sel(model="b", roi=["p", "r"])).all()
+    )

@@ -11,10 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..config import Settings
-from ..model_table import MODEL_BY_ID
-from ..tables import ROI_BY_ID
-
-TITLES = {i: row.title for i, row in [*MODEL_BY_ID.items(), *ROI_BY_ID.items()]}
+from ..titles import TITLES
 
 
 def cortex(settings: Settings) -> str:

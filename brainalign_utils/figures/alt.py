@@ -3,7 +3,8 @@
 import numpy as np
 
 from ..tables import PAPER_GROUPS
-from .style import ALL, model_title, require, roi_title
+from ..titles import title_of
+from .style import ALL, require
 
 
 def _listed(items) -> str:
@@ -42,8 +43,8 @@ def alt_models(table, rois=PAPER_GROUPS, unit="normalised alignment") -> str:
     """For :func:`plot_models` and, by region, :func:`plot_ablations`."""
     require(table, "model", "roi", "subject", "value", of="alt_models")
     means = _means(table)
-    said = [f"{roi_title(r)}: {_extremes(_by(means[means.roi == r], 'model'), model_title)}" for r in rois]
-    models = _listed(map(model_title, dict.fromkeys(table.model)))
+    said = [f"{title_of(r)}: {_extremes(_by(means[means.roi == r], 'model'), title_of)}" for r in rois]
+    models = _listed(map(title_of, dict.fromkeys(table.model)))
     return f"Dot plot of {unit} of {models}, {_n_subjects(table)}. {'; '.join(said)}."
 
 
@@ -52,7 +53,7 @@ def alt_instructions(table, unit="normalised alignment") -> str:
     require(table, "panel", "instruction", "subject", "value", of="alt_instructions")
     means = _means(table)
     panels = dict.fromkeys(table.panel)
-    said = [f"{roi_title(p)}: {_extremes(_by(means[means.panel == p], 'instruction'))}" for p in panels]
+    said = [f"{title_of(p)}: {_extremes(_by(means[means.panel == p], 'instruction'))}" for p in panels]
     return f"Dot plot of {unit} by instruction, {_n_subjects(table)}. {'; '.join(said)}."
 
 
@@ -63,7 +64,7 @@ def alt_winner_shares(table, kind="Stacked bars") -> str:
     for roi, part in table.groupby("roi", sort=False):
         best = part.dropna(subset="share").sort_values("share", ascending=False).head(2)
         winners = [f"{row.instruction} {row.share:.0%}" for row in best.itertuples()]
-        said.append(f"{roi_title(roi)}: {_listed(winners) if winners else 'no voxels'}")
+        said.append(f"{title_of(roi)}: {_listed(winners) if winners else 'no voxels'}")
     return f"{kind} of the best instruction of each voxel; most frequent: {'; '.join(said)}."
 
 
@@ -81,7 +82,7 @@ def alt_agreement(table) -> str:
     """For :func:`plot_agreement`."""
     require(table, "model_a", "model_b", "value", "chance", of="alt_agreement")
     pairs = [
-        f"{model_title(row.model_a)} and {model_title(row.model_b)} {row.value:.0%} (chance {row.chance:.0%})"
+        f"{title_of(row.model_a)} and {title_of(row.model_b)} {row.value:.0%} (chance {row.chance:.0%})"
         for row in table.itertuples()
     ]
     return f"Matrix of the share of voxels with the same best instruction: {_listed(pairs)}."
@@ -94,7 +95,7 @@ def alt_pair_tests(table, alpha=0.05) -> str:
     for roi, part in table.groupby("roi", sort=False):
         named = part.set_index(part.a + " minus " + part.b).estimate
         sure = f"{int((part.q < alpha).sum())} of {len(part)} pairs differ at q < {alpha:g}"
-        said.append(f"{roi_title(roi)}: {sure}; {_extremes(named)}")
+        said.append(f"{title_of(roi)}: {sure}; {_extremes(named)}")
     return f"Matrices of differences between instructions. {'; '.join(said)}."
 
 
@@ -127,7 +128,7 @@ def alt_concepts(table, unit="normalised alignment") -> str:
     for roi, part in table.dropna(subset="value").groupby("roi", sort=False):
         best = part.loc[part.groupby("concept", sort=False).value.idxmax()]
         each = _listed(f"{row.concept} {row.instruction} {row.value:.2f}" for row in best.itertuples())
-        said.append(f"{roi_title(roi)}: {each}")
+        said.append(f"{title_of(roi)}: {each}")
     n = table.instruction.nunique()
     return f"Heat map of {unit} of {n} instructions by visual concept; best instruction: {'; '.join(said)}."
 
@@ -140,10 +141,10 @@ def alt_layers(table, rois=PAPER_GROUPS, unit="normalised alignment") -> str:
         part = _means(table[table.roi == roi]).dropna(subset="value")
         peaks = part.loc[part.groupby("component", sort=False).value.idxmax()]
         each = [
-            f"{row.component} {model_title(row.model)} {row.value:.2f} at depth {row.depth:.2f}"
+            f"{row.component} {title_of(row.model)} {row.value:.2f} at depth {row.depth:.2f}"
             for row in peaks.itertuples()
         ]
-        said.append(f"{roi_title(roi)}: {_listed(each) if each else 'no voxels'}")
+        said.append(f"{title_of(roi)}: {_listed(each) if each else 'no voxels'}")
     return f"Curves of {unit} over relative depth, {_n_subjects(table)}; peaks, {'; '.join(said)}."
 
 
@@ -173,7 +174,7 @@ def alt_early_higher(table, unit="shared fraction") -> str:
     require(table, "panel", "roi", "subject", "value", of="alt_early_higher")
     means, said = _means(table), []
     for panel, part in means.groupby("panel", sort=False):
-        said.append(f"{panel}: " + _listed(f"{roi_title(r)} {v:.2f}" for r, v in _by(part, "roi").items()))
+        said.append(f"{panel}: " + _listed(f"{title_of(r)} {v:.2f}" for r, v in _by(part, "roi").items()))
     return f"Points of the {unit} in early and higher areas, {_n_subjects(table)}. {'; '.join(said)}."
 
 
@@ -184,12 +185,12 @@ def alt_ceilings(table, rois=PAPER_GROUPS, threshold=0.05) -> str:
     for roi in rois:
         part = table[table.roi == roi]
         if not part.ncsnr.notna().any():
-            said.append(f"{roi_title(roi)}: no voxels")
+            said.append(f"{title_of(roi)}: no voxels")
             continue
         repeats, cross = part.ncsnr.median(), part.cross_subject.median()
         below = f"{(part.ncsnr**2 < threshold).mean():.0%} below {threshold:g} of variance"
         said.append(
-            f"{roi_title(roi)}: median {repeats:.2f} from repeats ({below}), {cross:.2f} cross-subject"
+            f"{title_of(roi)}: median {repeats:.2f} from repeats ({below}), {cross:.2f} cross-subject"
         )
     return f"Noise ceilings of r, {_n_subjects(table)}. {'; '.join(said)}."
 

@@ -3,8 +3,9 @@
 import numpy as np
 
 from ..tables import PAPER_GROUPS
+from ..titles import title_of
 from . import marks
-from .style import GRID, INK, MUTED, new_figure, require, roi_title, styled
+from .style import GRID, INK, MUTED, new_figure, require, styled
 
 _CEILINGS = {
     "ncsnr": ("from repeats (ncsnr)", "#1f4fd1", "-"),
@@ -42,7 +43,7 @@ def plot_ceilings(table, figure=None, rois=PAPER_GROUPS, threshold=0.05, n_bins=
     )
     for ax, roi in zip(axes, rois, strict=True):
         part = table[table.roi == roi]
-        ax.set_title(roi_title(roi), loc="left")
+        ax.set_title(title_of(roi), loc="left")
         if not np.isfinite(part[list(shown)].to_numpy(float)).any():
             ax.text(0.5, 0.5, "no voxels in this region", transform=ax.transAxes, ha="center", color=MUTED)
         for name, (_, colour, line) in shown.items():

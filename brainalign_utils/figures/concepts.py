@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..titles import title_of
 from . import marks
 from .style import (
     ALL,
@@ -11,7 +12,6 @@ from .style import (
     instruction_colours,
     new_figure,
     require,
-    roi_title,
     styled,
 )
 
@@ -56,7 +56,7 @@ def plot_concepts(table, figure=None, unit="normalised alignment", cmap="viridis
         image = marks.matrix(ax, values, titles, instructions, cmap, *limits)
         _concept_marks(ax, part, lines, instructions)
         _bold_groups(ax, part, lines)
-        ax.set_title(roi_title(roi), loc="left")
+        ax.set_title(title_of(roi), loc="left")
     figure.colorbar(image, ax=list(axes), label=unit, aspect=30)
     return figure
 
@@ -125,7 +125,7 @@ def plot_instructions(table, figure=None, unit="normalised alignment", n_columns
     colours = instruction_colours(instructions)
     for ax, name in zip(axes, names, strict=True):
         part = table[table.panel == name]
-        ax.set_title(roi_title(name), loc="left")
+        ax.set_title(title_of(name), loc="left")
         marks.zero_line(ax)
         if not np.isfinite(part.value).any():
             ax.text(0.5, 0.5, "no voxels in this region", transform=ax.transAxes, ha="center", color=MUTED)

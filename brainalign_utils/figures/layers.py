@@ -3,8 +3,9 @@
 import numpy as np
 
 from ..tables import PAPER_GROUPS
+from ..titles import title_of
 from . import marks
-from .style import ALL, GRID, INK, MUTED, model_title, new_figure, require, roi_title, styled
+from .style import ALL, GRID, INK, MUTED, new_figure, require, styled
 
 COMPONENTS = ("vision", "qformer", "language")
 _STEP = 1.2
@@ -20,7 +21,7 @@ _LINES = (
 
 def component_title(model: str, component: str) -> str:
     """Name of one part of a model shown to readers: ``InstructBLIP, Q-Former``."""
-    return f"{model_title(model)}, {_TITLES.get(component, component)}"
+    return f"{title_of(model)}, {_TITLES.get(component, component)}"
 
 
 @styled
@@ -52,7 +53,7 @@ def plot_layers(table, figure=None, rois=PAPER_GROUPS, unit="normalised alignmen
     axes = marks.panels(figure, len(rois), n_columns, sharex=True, sharey=True)
     for ax, roi in zip(axes, rois, strict=True):
         part = table[table.roi == roi]
-        ax.set_title(roi_title(roi), loc="left", pad=18)
+        ax.set_title(title_of(roi), loc="left", pad=18)
         _segments(ax, components)
         if not np.isfinite(part.value).any():
             ax.text(0.5, 0.5, "no voxels in this region", transform=ax.transAxes, ha="center", color=MUTED)
@@ -65,7 +66,7 @@ def plot_layers(table, figure=None, rois=PAPER_GROUPS, unit="normalised alignmen
         ax.tick_params(labelbottom=True)
     for ax in axes[::n_columns]:
         ax.set_ylabel(unit)
-    entries = [marks.handle(model_title(m), c, marker, line) for m, (c, line, marker) in lines.items()]
+    entries = [marks.handle(title_of(m), c, marker, line) for m, (c, line, marker) in lines.items()]
     banded = "; band: interval" if marks.known(table, "low", "high") else ""
     entries.append(marks.handle(f"marker: best layer; thin: subjects{banded}"))
     marks.legend_below(figure, entries)

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..model_table import MODEL_BY_ID
 from ..tables import PAPER_GROUPS
+from ..titles import title_of
 from . import marks
 from .style import (
     ALL,
@@ -14,10 +15,8 @@ from .style import (
     MUTED,
     ROLE_MARKS,
     model_marks,
-    model_title,
     new_figure,
     require,
-    roi_title,
     styled,
 )
 
@@ -66,7 +65,7 @@ def plot_models(table, figure=None, rois=PAPER_GROUPS, unit="normalised alignmen
     axes = marks.panels(figure, len(rois), min(2, len(rois)), **shared)
     for ax, roi in zip(axes, rois, strict=True):
         _models_panel(ax, table[table.roi == roi], models, roi)
-    axes[0].set_yticks(range(len(models)), [model_title(m) for m in models])
+    axes[0].set_yticks(range(len(models)), [title_of(m) for m in models])
     axes[0].set_ylim(len(models) - 0.4, -0.6)
     for ax in axes[-2:]:
         ax.set_xlabel(unit)
@@ -76,7 +75,7 @@ def plot_models(table, figure=None, rois=PAPER_GROUPS, unit="normalised alignmen
 
 
 def _models_panel(ax, table, models, roi):
-    ax.set_title(roi_title(roi), loc="left")
+    ax.set_title(title_of(roi), loc="left")
     if not np.isfinite(table.value).any():
         ax.text(0.5, 0.5, "no voxels in this region", transform=ax.transAxes, ha="center", color=MUTED)
         return
@@ -146,12 +145,10 @@ def plot_ablations(table, figure=None, rois=("prf-visual", "higher"), unit="norm
         for ax, roi in zip(line, rois, strict=True):
             part = table[(table.contrast == name) & (table.roi == roi)]
             _models_panel(ax, part, models, roi)
-            heading = (
-                fill(roi_title(roi), 22) if i == 0 else " "
-            )  # a blank keeps room for the contrast's name
+            heading = fill(title_of(roi), 22) if i == 0 else " "  # a blank keeps room for the contrast's name
             ax.set_title(heading, loc="left", pad=18 if i == 0 else 6)
             ax.set(yticks=range(len(models)), yticklabels=[], ylim=(len(models) - 0.4, -0.6))
-        line[0].set_yticklabels([f"{model_title(m)} ({parameter_count(sizes[m])})" for m in models])
+        line[0].set_yticklabels([f"{title_of(m)} ({parameter_count(sizes[m])})" for m in models])
         title = line[0].annotate(
             name, (0, 1), (2, 3), "axes fraction", "offset points", style="italic", fontsize=9
         )

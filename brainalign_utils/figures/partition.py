@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from ..titles import title_of
 from . import marks
-from .style import ALL, MUTED, in_level_order, new_figure, require, roi_title, styled
+from .style import ALL, MUTED, in_level_order, new_figure, require, styled
 
 MEASURES = {
     "shared": "shared by row and column",
@@ -101,7 +102,7 @@ def plot_early_higher(table, figure=None, unit="shared fraction"):
                 marks.mean_interval(ax, row, at, "#b93c0a", horizontal=False)
         marks.zero_line(ax, horizontal=False)
         ax.set_title(name, loc="left")
-        titles = [roi_title(r).replace(" (", "\n(") for r in rois]
+        titles = [title_of(r).replace(" (", "\n(") for r in rois]
         ax.set(xticks=range(len(rois)), xticklabels=titles, xlim=(-0.4, len(rois) - 0.6))
     axes[0].set_ylabel(unit)
     subjects = [str(s) for s in dict.fromkeys(table.subject) if str(s) != ALL]

@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from ..model_table import MODEL_BY_ID
-from ..tables import INSTRUCTIONS, ROI_BY_ID
+from ..tables import INSTRUCTIONS
 
 ALL = "all"
 """Value of the ``subject`` column in rows that hold the mean over subjects and its interval."""
@@ -99,16 +99,6 @@ def styled(function):
 def new_figure(height: float, width: float = WIDTH) -> Figure:
     """Empty figure outside pyplot, so nothing has to be closed.  Size in inches."""
     return Figure(figsize=(width, height), layout="constrained")
-
-
-def roi_title(roi: str) -> str:
-    """Name of a region shown to readers."""
-    return ROI_BY_ID[roi].title if roi in ROI_BY_ID else str(roi)
-
-
-def model_title(model: str) -> str:
-    """Name of a model shown to readers."""
-    return MODEL_BY_ID[model].title if model in MODEL_BY_ID else str(model)
 
 
 def model_marks(model: str) -> tuple[str, str]:

@@ -6,16 +6,15 @@ import numpy as np
 from matplotlib.patches import Patch
 
 from ..tables import INSTRUCTION_BY_ID
+from ..titles import title_of
 from . import marks
 from .style import (
     MUTED,
     in_level_order,
     ink_on,
     instruction_colours,
-    model_title,
     new_figure,
     require,
-    roi_title,
     styled,
 )
 
@@ -58,7 +57,7 @@ def plot_winner_shares(table, figure=None):
             left += share
         if left == 0:
             ax.text(0.01, at, "no voxels", va="center", color=MUTED, style="italic")
-    ax.set(yticks=range(len(rois)), yticklabels=[roi_title(r) for r in rois], xlim=(0, 1))
+    ax.set(yticks=range(len(rois)), yticklabels=[title_of(r) for r in rois], xlim=(0, 1))
     ax.set_ylim(len(rois) - 0.5, -0.5)
     ax.set_xlabel("share of voxels")
     marks.legend_below(figure, [Patch(fc=c, label=instruction_label(i)) for i, c in colours.items()])
@@ -88,7 +87,7 @@ def plot_agreement(table, figure=None):
         a, b = models.index(row.model_a), models.index(row.model_b)
         for name in grid:
             grid[name][a, b] = grid[name][b, a] = getattr(row, name)
-    titles = [model_title(m) for m in models]
+    titles = [title_of(m) for m in models]
     image = marks.matrix(ax, grid["value"], titles, titles, vmin=0, vmax=1, fontsize=9)
     ax.tick_params(axis="x", rotation=30)
     for (i, j), chance in np.ndenumerate(grid["chance"]):
@@ -133,7 +132,7 @@ def plot_pair_tests(table, figure=None, alpha=0.05, unit="row minus column, norm
             column, line = text.get_position()
             if q[line, column] < alpha:
                 text.set_text(text.get_text() + "*")
-        ax.set_title(roi_title(roi), loc="left")
+        ax.set_title(title_of(roi), loc="left")
     figure.colorbar(image, ax=list(axes), label=unit, aspect=30)
     figure.supxlabel(f"* q < {alpha:g}, bootstrap over test pictures, all pairs and regions", fontsize=8.5)
     return figure
