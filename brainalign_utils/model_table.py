@@ -83,7 +83,7 @@ class Model:
 
 def random_init(row: Model) -> Model:
     """The same architecture with weights drawn at random: what structure alone brings."""
-    return replace(row, id=f"{row.id}-random", title=f"{row.title}, random", role="baseline", init="random")
+    return replace(row, id=f"{row.id}-random", title=f"{row.title} random", role="baseline", init="random")
 
 
 _INSTRUCTBLIP = Model(
@@ -101,7 +101,7 @@ _MPLUG_OWL = Model(
     revision="057b523159d015b6c32c3b1f0340821d97930e1b",
 )  # fmt: skip
 _CLIP = Model(
-    "clip-image", "CLIP, image", "multimodal", "clip", "openai/clip-vit-large-patch14", "clip",
+    "clip-image", "CLIP image", "multimodal", "clip", "openai/clip-vit-large-patch14", "clip",
     4.3e8, (("vision", 24), ("projection", 0)), revision="32bd64288804d66eefd0ccbe215aa642df71cc41",
 )  # fmt: skip
 
@@ -131,11 +131,11 @@ MODELS = (
     ),
     _CLIP,
     replace(
-        _CLIP, id="clip-text", title="CLIP, caption", image="none", prompt="{caption}",
+        _CLIP, id="clip-text", title="CLIP caption", image="none", prompt="{caption}",
         components=(("text", 12), ("projection", 0)),
     ),
     replace(
-        _CLIP, id="clip-both", title="CLIP, image and caption", prompt="{caption}",
+        _CLIP, id="clip-both", title="CLIP image + caption", prompt="{caption}",
         components=(("both", 24), ("projection", 0)),
     ),
     Model(
@@ -144,22 +144,22 @@ MODELS = (
         revision="0eb0d3b46c14c1f8c7680bca2693baafdb90bb28",
     ),
     replace(
-        _IDEFICS, id="idefics-base", title="IDEFICS, base", role="ablation", phantom="",
+        _IDEFICS, id="idefics-base", title="IDEFICS base", role="ablation", phantom="",
         checkpoint="HuggingFaceM4/idefics-9b",
     ),
     random_init(_INSTRUCTBLIP),
     random_init(_IDEFICS),
     random_init(_MPLUG_OWL),
     replace(
-        _INSTRUCTBLIP, id="instructblip-image-only", title="InstructBLIP, image only", role="ablation",
+        _INSTRUCTBLIP, id="instructblip-image-only", title="InstructBLIP image only", role="ablation",
         instructed=False,
     ),
     replace(
-        _INSTRUCTBLIP, id="instructblip-instruction-only", title="InstructBLIP, instruction only",
+        _INSTRUCTBLIP, id="instructblip-instruction-only", title="InstructBLIP instruction only",
         role="ablation", image="blank",
     ),
     replace(
-        _INSTRUCTBLIP, id="language-only", title="Language model, caption", role="ablation", family="text",
+        _INSTRUCTBLIP, id="language-only", title="Language model on captions", role="ablation", family="text",
         components=(("language", 32),), prompt=CAPTION_PROMPT, image="none", n_parameters=6.7e9,
     ),
 )  # fmt: skip

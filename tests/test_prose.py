@@ -64,7 +64,7 @@ def test_figure_2_in_words():
     early = means.xs("prf-visual", level="roi")
     assert found["vision"]["early"] == f"{early['vit-h']:.2f}"
     assert found["mllm"]["early"] == f"{early[['instructblip', 'idefics', 'mplug-owl']].mean():.2f}"
-    assert found["best"]["early"] == f"InstructBLIP, random ({early.max():.2f})"
+    assert found["best"]["early"] == f"InstructBLIP random ({early.max():.2f})"
     assert found["n_trained_above_random"] == "0 of 6"
 
 
