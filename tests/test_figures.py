@@ -1,17 +1,13 @@
 """Figures carry the numbers of their tables, survive what is missing, and can be read by everyone."""
 
-import json
-import re
-from itertools import combinations
-
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
 from fixtures import figure_tables as simulated
+from fixtures.figure_tables import words
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from PIL import Image
 
 from brainalign_utils import figures
 from brainalign_utils.config import Settings
@@ -30,11 +26,6 @@ def drawn(ax, gid, axis=0):
     """Data of the lines with a group id, along x (0) or y (1), in one array."""
     lines = [np.atleast_1d(np.asarray(line.get_data()[axis], float)) for line in by_gid(ax, gid)]
     return np.concatenate(lines) if lines else np.empty(0)
-
-
-def words(figure):
-    """All text of a figure."""
-    return " ".join(text.get_text() for text in figure.findobj(mpl.text.Text))
 
 
 @pytest.fixture
@@ -494,233 +485,6 @@ def test_scenes_show_pictures_and_answers():
     assert "nsd_id 2950" in said
     with pytest.raises(ValueError, match="images hold 3 pictures and texts 2 dicts"):
         figures.plot_scenes(images, texts[:2])
-
-
-# --- colours ------------
-
-# Machado, Oliveira, Fernandes 2009, severity 1.0, on linear RGB
-DEFICIENCIES = {
-    "normal": np.eye(3),
-    "protanopia": [
-        [0.152286, 1.052583, -0.204868],
-        [0.114503, 0.786281, 0.099216],
-        [-0.003882, -0.048116, 1.051998],
-    ],
-    "deuteranopia": [
-        [0.367322, 0.860646, -0.227968],
-        [0.280085, 0.672501, 0.047413],
-        [-0.01182, 0.04294, 0.968881],
-    ],
-    "tritanopia": [
-        [1.255528, -0.076749, -0.178779],
-        [-0.078411, 0.930809, 0.147602],
-        [0.004733, 0.691367, 0.3039],
-    ],
-}
-
-
-TO_XYZ = np.array(
-    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.072175], [0.0193339, 0.119192, 0.9503041]]
-)
-
-
-def linear(colour):
-    rgb = np.array(to_rgb(colour))
-    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-
-
-def lab(rgb):
-    """CIELAB (D65) of linear RGB."""
-    to_xyz = [
-        [0.4124564, 0.3575761, 0.1804375],
-        [0.2126729, 0.7151522, 0.072175],
-        [0.0193339, 0.119192, 0.9503041],
-    ]
-    xyz = np.array(to_xyz) @ np.clip(rgb, 0, 1) / [0.95047, 1, 1.08883]
-    f = np.where(xyz > 216 / 24389, np.cbrt(xyz), (24389 / 27 * xyz + 16) / 116)
-    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
-
-
-def seen(colour, deficiency="normal"):
-    return lab(np.array(DEFICIENCIES[deficiency]) @ linear(colour))
-
-
-@pytest.mark.parametrize("deficiency", DEFICIENCIES)
-def test_instruction_colours_differ_for_everyone(deficiency):
-    colours = [seen(c, deficiency) for c in figures.INSTRUCTION_COLOURS.values()]
-    nearest = min(np.linalg.norm(a - b) for a, b in combinations(colours, 2))
-    assert nearest > 20  # a just noticeable difference is about 2; 10 is easy side by side
-
-
-def test_instruction_colours_grow_lighter_with_level():
-    ordered = [figures.INSTRUCTION_COLOURS[row.id] for row in INSTRUCTIONS]
-    lightness = [seen(colour)[0] for colour in ordered]
-    assert np.all(np.diff(lightness) > 1)
-
-
-def test_instruction_colours_are_no_grey_of_the_folds():
-    assert min(np.linalg.norm(seen(c)[1:]) for c in figures.INSTRUCTION_COLOURS.values()) > 20
-
-
-def test_new_instructions_get_colours_of_their_own():
-    colours = figures.instruction_colours(["IC", "mine", "IU1", "yours"])
-    assert len(set(colours.values())) == 4
-    assert colours["IC"] == figures.INSTRUCTION_COLOURS["IC"]
-    assert style.in_level_order(["mine", "IC", "IU1", "IC"]) == ["IU1", "IC", "mine"]
-
-
-def contrast(a, b):
-    """WCAG contrast ratio."""
-    luminance = [np.dot([0.2126, 0.7152, 0.0722], linear(c)) + 0.05 for c in (a, b)]
-    return max(luminance) / min(luminance)
-
-
-def test_text_has_contrast_on_the_card():
-    for ink in (style.INK, style.MUTED, style.WARNING):
-        assert contrast(ink, style.PAPER) >= 4.5
-    for colour in figures.INSTRUCTION_COLOURS.values():
-        assert contrast(style.ink_on(colour), colour) >= 4.5
-    for colour, _ in style.ROLE_MARKS.values():
-        assert contrast(colour, style.PAPER) >= 3  # WCAG for graphics
-
-
-def test_roles_differ_in_shape_too():
-    assert len({marker for _, marker in style.ROLE_MARKS.values()}) == len(style.ROLE_MARKS)
-
-
-# --- saving ------------
-
-
-def small():
-    """A quick figure with its table."""
-    table = simulated.models_table(("instructblip", "idefics"), ("faces",))
-    return figures.plot_models(table, rois=("faces",)), table
-
-
-def saved(settings, **options):
-    figure, table = small()
-    texts = {"caption": "Models.", "alt": figures.alt_models(table, ("faces",)), "command": "make figure"}
-    return figures.save_figure(figure, table, "models", settings, **(texts | options))
-
-
-def test_saved_files_hold_the_figure_the_table_and_the_description(settings):
-    result = saved(settings)
-    assert result.png == settings.paths.figure("models", "png")
-    assert Image.open(result.png).size[0] == pytest.approx(160 * style.WIDTH, abs=1)
-    assert result.svg.read_text().startswith("<?xml")
-    back = pd.read_csv(result.csv, dtype={"subject": str})
-    np.testing.assert_allclose(back.value, small()[1].value, rtol=1e-5)
-    about = json.loads(result.json.read_text())
-    assert about["caption"] == "Models." and about["command"] == "make figure" and about["data"] == "phantom"
-    assert set(about["sha256"]) == {"svg", "png", "csv"}
-    assert "git_revision" in about["provenance"]
-    assert not list(result.png.parent.glob("*.tmp"))
-
-
-def test_phantom_is_written_on_the_figure_and_in_the_text(settings):
-    figure, table = small()
-    result = figures.save_figure(figure, table, "m", settings, "c", "Dots.", "make")
-    assert "PHANTOM" in figure.get_suptitle()
-    assert result.alt == "Dots. Phantom data, not a finding about brains."
-    assert json.loads(result.json.read_text())["alt"] == result.alt
-
-
-def test_real_data_is_not_called_phantom(tmp_path):
-    real = Settings(build_root=tmp_path, models=("instructblip",), data="nsd", nsd_root=tmp_path)
-    figure, table = small()
-    result = figures.save_figure(figure, table, "m", real, "c", "Dots.", "make")
-    assert "phantom" not in (words(figure) + result.alt + result.svg.read_text()).lower()
-
-
-def test_same_figure_same_bytes(settings):
-    first = saved(settings)
-    bytes_before = {kind: getattr(first, kind).read_bytes() for kind in ("svg", "png", "csv")}
-    again = saved(settings)
-    assert {kind: getattr(again, kind).read_bytes() for kind in bytes_before} == bytes_before
-
-
-def test_a_failed_write_leaves_the_old_file(settings, monkeypatch):
-    result = saved(settings)
-    before = result.svg.read_bytes()
-
-    def fail(self, file, **options):
-        file.write_text("half")
-        raise OSError("disk full")
-
-    monkeypatch.setattr(Figure, "savefig", fail)
-    with pytest.raises(OSError, match="disk full"):
-        saved(settings)
-    assert result.svg.read_bytes() == before
-    assert not list(result.png.parent.glob(".*"))
-
-
-@pytest.mark.parametrize("what", ["caption", "alt", "command"])
-def test_every_figure_needs_its_words(settings, what):
-    with pytest.raises(ValueError, match=f"{what} of figure 'models' is ' '"):
-        saved(settings, **{what: " "})
-
-
-def test_a_figure_needs_numbers(settings):
-    figure = figures.new_figure(2)
-    with pytest.raises(ValueError, match="has 0 rows"):
-        figures.save_figure(figure, pd.DataFrame(), "empty", settings, "c", "a", "m")
-
-
-def test_notebook_shows_the_picture_with_its_alternative_text(settings):
-    result = saved(settings, alt='Dots of "A" & B')
-    bundle = result._repr_mimebundle_()
-    assert set(bundle) == {"text/plain", "image/png", "text/html"}
-    assert 'alt="Dots of &quot;A&quot; &amp; B Phantom data' in bundle["text/html"]
-    assert bundle["image/png"] in bundle["text/html"]
-    assert re.search(r"background:#fff", bundle["text/html"])  # a card, whatever the page
-
-
-# --- alternative texts ------------
-
-
-def test_alternative_texts_carry_the_numbers():
-    table = simulated.models_table()
-    means = table[(table.subject == "all") & (table.roi == "faces")].set_index("model").value
-    text = figures.alt_models(table)
-    assert f"{means.max():.2f}" in text and f"{means.min():.2f}" in text
-    assert "4 subjects" in text
-    assert "words: no data" in figures.alt_models(table[table.roi != "words"])
-    recovery = simulated.recovery_table()
-    passed = recovery[recovery.quantity == "noise ceiling"].passed
-    assert f"noise ceiling: {passed.sum()} of {len(passed)} pass" in figures.alt_recovery(recovery)
-    pairs = simulated.pairs_table()
-    assert f"{pairs.shared.max():.3f}" in figures.alt_pair_matrix(pairs)
-    ceilings = simulated.ceilings_table()
-    assert (
-        f"median {ceilings.ncsnr[ceilings.roi == 'faces'].median():.2f} from repeats"
-        in figures.alt_ceilings(ceilings)
-    )
-
-
-@pytest.mark.parametrize(
-    ("write", "table"),
-    [
-        (figures.alt_instructions, simulated.instructions_table()),
-        (figures.alt_concepts, simulated.concepts_table()),
-        (figures.alt_layers, simulated.layers_table()),
-        (figures.alt_venns, simulated.venns_table()),
-        (figures.alt_early_higher, simulated.early_higher_table()),
-        (figures.alt_benchmark, simulated.benchmark_table()),
-        (figures.alt_choices, simulated.choices_table()),
-    ],
-)
-def test_alternative_texts_follow_the_data(write, table):
-    column = "seconds" if "seconds" in table else "shared" if "shared" in table else "value"
-    changed = table.assign(**{column: table[column] * 3 + 1})
-    assert write(changed) != write(table)
-    assert "None" not in write(table)
-
-
-def test_alternative_text_of_maps():
-    text = figures.alt_maps(
-        {"subject 1": np.array([0.0, 0.25, 1.0, np.nan]), "subject 2": np.full(4, np.nan)}, "depth"
-    )
-    assert text == "Flat maps of depth. subject 1: median 0.25, 0.00 to 1.00; subject 2: no data."
 
 
 def test_marks_of_nothing():
