@@ -7,11 +7,18 @@ import yaml
 
 from . import recovery, results, similarity, study
 from .config import Settings
+from .model_table import MODEL_BY_ID
 from .partition.fit import bootstrap_roi, partition_instructions
-from .tables import PAPER_GROUPS, SUBJECTS, subject_name
+from .tables import NO_INSTRUCTION, PAPER_GROUPS, SUBJECTS, subject_name
 
-AREAS = ("V1", "V2", "hV4", "EBA", "FFA-1", "OPA", "PPA", "OWFA", "VWFA-1")
-"""Areas whose tuning is compared."""
+AREAS = {
+    "prf-visual": ("V1", "V2", "hV4"),
+    "bodies": ("EBA",),
+    "faces": ("FFA-1",),
+    "places": ("OPA", "PPA"),
+    "words": ("OWFA", "VWFA-1"),
+}
+"""Areas whose tuning is compared, by the region whose best layer predicts them."""
 PLANTED_SHARES = (0.2, 0.5, 0.8)
 """Shared fractions of the simulated responses that test variance partitioning."""
 
@@ -108,23 +115,27 @@ def _common_signals(subjects, n_stimuli, seed, n_latent=6, n_voxels=60):
 
 
 def tuning_rows(settings: Settings, model: str, instruction: str) -> pd.DataFrame:
-    """Profile of each area over drawn content: of the planted signal and of the model's predictions."""
+    """Profile of each area over drawn content: of the planted signal and of a model's predictions.
+
+    Early areas follow contrast and colour inside receptive fields, which no answer speaks of: there the
+    vision-only model of the study predicts, where it has one.
+    """
+    vision = next((m for m in settings.models if MODEL_BY_ID[m].role == "vision"), None)
     rows = []
     for subject in settings.subjects:
         responses = study.open_responses(settings, subject)
         ids = responses.test_nsd_id.values
-        content = picture_content(settings, ids)
-        predicted = results.best_predictions(settings, subject, model, "nsdgeneral")[instruction]
-        table = recovery.recover_profiles(
-            "roi-tuning",
-            planted_signal(settings, subject, responses, ids),
-            predicted,
-            content.to_numpy(),
-            list(content.columns),
-            responses.roi_mask.sel(roi=list(AREAS)).values,
-            AREAS,
-        )
-        rows.append(table.assign(subject=subject))
+        content, signal = picture_content(settings, ids), planted_signal(settings, subject, responses, ids)
+        for region, areas in AREAS.items():
+            by_vision = vision and region == "prf-visual"
+            predictor, asked = (vision, NO_INSTRUCTION) if by_vision else (model, instruction)
+            predicted = results.best_predictions(settings, subject, predictor, region)[asked]
+            masks = responses.roi_mask.sel(roi=list(areas)).values
+            families = list(content.columns)
+            table = recovery.recover_profiles(
+                "roi-tuning", signal, predicted, content.to_numpy(), families, masks, areas
+            )
+            rows.append(table.assign(subject=subject))
     return pd.concat(rows, ignore_index=True)
 
 

@@ -30,7 +30,8 @@ model = settings.lead_model()
 # **Noise ceiling:** the planted median of each region is within the sampling error of its estimate. **Cross-subject ceiling:** responses
 # are drawn, for four subjects and the study's number of shared pictures, of which a known part is common to all subjects; the
 # extrapolated ceiling is within .1 of it. **Tuning:** across
-# kinds of drawn content, the profile of an area's predictions follows the profile of its planted signal. **Best instruction:** voxels tuned to
+# kinds of drawn content, the profile of an area's predictions follows the profile of its planted signal (early areas as the vision-only model
+# predicts them, the others as the multimodal one does, each from the best layer of its region). **Best instruction:** voxels tuned to
 # something are won by an instruction that asks for it, more often than other voxels are. **Layer choice:** the layer chosen on training folds scores, on test
 # pictures, within .02 of the best one. **Shared variance:** responses are drawn from the model's own states so that two feature spaces share
 # a known part; the partition finds that part within its interval, give or take what few training pictures cost (.05).
