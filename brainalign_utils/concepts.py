@@ -44,6 +44,7 @@ class Concept:
 
 
 COUNT_BANDS = ((0, 1), (2, 3), (4, 6), (7, None))
+MIN_COUNT, DOMINANT_AREA = 3, 0.15
 
 
 def _band_title(low, high) -> str:
@@ -60,10 +61,10 @@ CONCEPTS = (
                 f"{_band_title(low, high)} annotated objects")
         for low, high in COUNT_BANDS
     ),
-    Concept("count", "several of a kind", "count", "some category occurs at least min_count times"),
+    Concept("count", "several of a kind", "count", f"some category occurs at least {MIN_COUNT} times"),
     Concept("recognition", "one dominant object", "recognition",
-            "the largest object covers at least dominant_area of the picture, and no category occurs "
-            "min_count times"),
+            f"the largest object covers at least {DOMINANT_AREA:.0%} of the picture, and no category occurs "
+            f"{MIN_COUNT} times"),
     Concept("people", "people", "recognition", "at least one person"),
     Concept("no-people", "no people", "recognition", "no person"),
     Concept("food-2", "several foods", "recognition", "food objects of at least two categories"),
@@ -102,8 +103,8 @@ def concept_groups(
     objects: pd.DataFrame,
     nsd_ids,
     setting: pd.Series | None = None,
-    min_count: int = 3,
-    dominant_area: float = 0.15,
+    min_count: int = MIN_COUNT,
+    dominant_area: float = DOMINANT_AREA,
 ) -> pd.DataFrame:
     """Which image is in which group.
 

@@ -63,7 +63,8 @@ figures.save_figure(
 # What the threshold on the ceiling drops is part of the result: a mean over a few good voxels is not a mean over the region.
 
 # %%
-dropped = study.alignment_table(settings).groupby("roi").share_dropped.mean()
+known = study.alignment_table(settings).dropna(subset="mean")  # without models that predict nothing anywhere
+dropped = known.groupby("roi").share_dropped.mean()
 titled(dropped.reindex(PAPER_GROUPS)).map("{:.0%}".format).to_frame(
     f"voxels with a ceiling below {settings.stats.min_ceiling:g}"
 )

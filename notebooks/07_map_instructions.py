@@ -18,6 +18,7 @@ settings_file = "workflow/config/phantom.yml"
 # %%
 from brainalign_utils import config, figures, maps, model_tests, results
 from brainalign_utils.tables import PAPER_GROUPS
+from brainalign_utils.titles import title_of
 
 settings = config.load_settings(settings_file)
 models = [model for model in settings.partition.models if model in settings.models]
@@ -38,11 +39,13 @@ scores = {
 winners = maps.winner_maps(settings, scores[models[0]])
 fig = figures.plot_best_instruction(winners, cortex, instructions, outlines=outlines, unit="normalised r")
 shares, agreement = results.winner_tables(settings, scores)
-mean = shares[shares.roi.isin(PAPER_GROUPS)].groupby(["roi", "instruction"], sort=False).share.mean().reset_index()
+shares = shares[shares.roi.isin(PAPER_GROUPS)].groupby(["model", "roi", "instruction"], sort=False).share.mean()
+mapped = shares[models[0]].reset_index()
+mean = shares.groupby(["roi", "instruction"], sort=False).mean().reset_index()
 figures.save_figure(
     fig, maps.winner_table(winners, instructions, cortex), "figure_3", settings,
-    caption=f"Best instruction of each voxel ({models[0]}); opacity is the margin before the second best.",
-    alt=figures.alt_winner_shares(mean, kind="Flat maps"),
+    caption=f"Best instruction of each voxel ({title_of(models[0])}); opacity is the margin before the second best.",
+    alt=figures.alt_winner_shares(mapped, kind="Flat maps"),
     command="make figure NOTEBOOK=07_map_instructions",
 )  # fmt: skip
 
@@ -71,7 +74,7 @@ tests = model_tests.instruction_pairs(settings, models[0], ["prf-visual", "highe
 fig = figures.plot_pair_tests(tests, alpha=settings.stats.alpha)
 figures.save_figure(
     fig, tests, "instruction_tests", settings,
-    caption=f"Difference between every two instructions ({models[0]}), mean over subjects, in early and higher visual areas.",
+    caption=f"Difference between every two instructions ({title_of(models[0])}), mean over subjects, in early and higher visual areas.",
     alt=figures.alt_pair_tests(tests, alpha=settings.stats.alpha),
     command="make figure NOTEBOOK=07_map_instructions",
 )  # fmt: skip

@@ -19,6 +19,7 @@ settings_file = "workflow/config/phantom.yml"
 # %%
 from brainalign_utils import config, figures, maps, results, study
 from brainalign_utils.tables import PAPER_GROUPS
+from brainalign_utils.titles import title_of
 
 settings = config.load_settings(settings_file)
 models = [model for model in settings.partition.models if model in settings.models]
@@ -66,12 +67,12 @@ figures.save_figure(
 
 # %% tags=["figure:best_layers_subjects"]
 component = study.main_component(models[0])
-label = f"relative depth of the best layer of {models[0]} ({component})"
+label = f"relative depth of the best layer of {title_of(models[0])} ({component})"
 panels = depths[models[0]][component]
 fig = figures.plot_maps(panels, cortex, label, outlines=outlines, vmin=0, vmax=1)
 figures.save_figure(
     fig, maps.map_table(panels, cortex), "best_layers_subjects", settings,
-    caption=f"Relative depth of the best layer of each voxel ({models[0]}, {component}), per subject and for the group.",
+    caption=f"Relative depth of the best layer of each voxel ({title_of(models[0])}, {component}), per subject and for the group.",
     alt=figures.alt_maps(panels, label),
     command="make figure NOTEBOOK=09_trace_layers",
 )  # fmt: skip

@@ -59,7 +59,8 @@ figures.save_figure(
 
 # %%
 verdict = table.groupby(["check", "subject"], sort=False).passed.agg(["sum", "size"])
-verdict.assign(passed=verdict["sum"].astype(str) + " of " + verdict["size"].astype(str))[["passed"]].unstack()
+verdict = (verdict["sum"].astype(str) + " of " + verdict["size"].astype(str)).unstack().fillna("")
+verdict.rename_axis(columns="passed, by subject")
 
 # %% [markdown]
 # Points on the diagonal are recovered: in this build ({{ study.data }}) {{ recovery.all.passed }} checks pass. Where a check fails for one subject and passes for the others, look at how many voxels and pictures stand behind it: the
