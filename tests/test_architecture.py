@@ -29,6 +29,7 @@ HEAVY = {
     "h5py": ("nsd", "phantom"),
     "nibabel": ("nsd", "phantom", "surface"),
     "zarr": ("store",),
+    "google_crc32c": ("store",),
     "transformers": ("models", "mplug_owl", "extraction", "phantom"),
     "torch": ("models", "mplug_owl", "extraction", "phantom", "ridge", "partition", "encoding"),
     "himalaya": ("encoding", "partition"),

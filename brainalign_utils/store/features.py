@@ -24,6 +24,7 @@ import zarr
 from zarr.codecs import Crc32cCodec
 
 from .datasets import SCHEMA_VERSION, StoreError, locked, named_damage, open_group, stamp
+from .shards import read_rows
 from .tables import read_json, read_table, write_json, write_table
 
 DIMS = ("instruction", "layer", "stimulus", "feature")
@@ -278,13 +279,11 @@ def read_features(folder: Path, component: str, instruction: str, layer: int, ns
         raise StoreError(f"{path} has no layer {layer}; stored: 0 to {n_layers - 1}")
     rows = _find(stored, np.asarray(nsd_ids), path)
     kept = _small(path, stamp(path)) if features.nbytes <= KEPT_BYTES else None
-    features = features if kept is None else kept
-    start, stop = (rows.min(), rows.max() + 1) if len(rows) else (0, 0)
     with named_damage(path):
-        values = features[instructions.index(instruction), layer, start:stop]
-    if not np.array_equal(rows, np.arange(start, stop)):
-        values = values[rows - start]
-    values = values.astype(np.float32, copy=values.base is not None)  # never a view of what is kept
+        if kept is None:
+            values = read_rows(path / "features", features, instructions.index(instruction), layer, rows)
+        else:
+            values = kept[instructions.index(instruction), layer][rows].astype(np.float32, copy=False)
     undefined = np.isnan(values.max(axis=1, initial=-np.inf))  # a maximum passes NaN on
     if undefined.any():
         raise StoreError(
