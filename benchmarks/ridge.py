@@ -14,7 +14,6 @@ this file for what the columns mean.
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import threading
@@ -27,6 +26,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import psutil
+
+from brainalign_utils.provenance import processor
 
 RESULTS = Path(__file__).parent / "results"
 OUTPUTS = Path(__file__).parents[1] / "_build" / "benchmark"
@@ -363,7 +364,7 @@ def scale(args):
 
 def stamp(table, args):
     """Add machine, versions, date and revision to a table."""
-    table["machine"] = f"{_processor()}, {os.cpu_count()} cores, {args.threads} threads, {args.device}"
+    table["machine"] = f"{processor()}, {os.cpu_count()} cores, {args.threads} threads, {args.device}"
     if args.device == "cuda":
         import torch
 
@@ -387,12 +388,6 @@ def write(table, name, args, keys=()):
     RESULTS.mkdir(exist_ok=True)
     table.to_csv(path, index=False)
     return table
-
-
-def _processor():
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def main():

@@ -35,11 +35,20 @@ def file_hash(path: Path, n_digits: int = 12) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:n_digits]
 
 
+def processor() -> str:
+    """Name of the processor's model, or its architecture where the system does not tell."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
 def hardware() -> str:
     """Processor, cores and memory in words.  No host name: books are public."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{platform.machine()}, {cores} cores, {memory:.0f} GiB, {platform.system()} {platform.release()}"
+    system = f"{platform.system()} {platform.release().partition('-')[0]}"
+    return f"{processor()}, {cores} cores, {memory:.0f} GiB, {system}"
 
 
 def peak_memory(children: bool = False) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 import transformers
 
+from ..provenance import processor
 from ..tables import INSTRUCTIONS
 from .measuring import held_out, load, score_answers, score_captions, score_probe, score_retrieval
 from .scenes import HELD_OUT_SEEDS
@@ -66,13 +67,9 @@ def measure(folder: Path, names, pool: Pool, n_scenes: int) -> dict[str, dict[st
 
 def machine() -> str:
     """Processor, cores and library versions."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = (line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    cpu = next(names, platform.processor())
     return (
-        f"{cpu}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}, "
-        f"transformers {transformers.__version__}"
+        f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"torch {torch.__version__}, transformers {transformers.__version__}"
     )
 
 
