@@ -5,10 +5,10 @@
 
 Same model, same images in a batch, same number of new tokens (none ends early).  ``plain`` is what a
 user writes with transformers: per instruction processor -> ``generate(output_hidden_states=True)`` ->
-mean over the steps after the prompt's.  ``ours`` is :class:`brainalign_utils.extraction.Extractor` with as
-many rows in a decoding batch as ``plain`` has, or with ``--rows`` (0 lets it choose; a row of results for
-each).  For ViT, ``plain`` stores the output of every layer with hooks, as thingsvision does, and averages
-afterwards.
+mean over the steps after the prompt's.  ``ours`` is :class:`brainalign_utils.extraction.Extractor`, which
+decodes rows (a picture with an instruction) of several instructions together: as many as ``plain`` has in a
+batch, ten, and as many as it chooses itself (``--rows``; 0 lets it choose), a row of results for each.
+For ViT, ``plain`` stores the output of every layer with hooks, as thingsvision does, and averages afterwards.
 
 Every run is a process of its own; the two ways take turns; medians are reported.  Memory is the growth of
 the resident set while running, beyond model and libraries (CPU), or the largest allocation (GPU).
@@ -19,7 +19,6 @@ and only processor seconds (``cpu``) compare.
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -33,6 +32,8 @@ import numpy as np
 import pandas as pd
 import psutil
 from extraction_models import FAMILIES, row, write_folder
+
+from brainalign_utils.provenance import processor
 
 RESULTS = Path(__file__).parent / "results"
 TARGETS = {"vit": 1.0} | dict.fromkeys(FAMILIES, 0.3)
@@ -215,7 +216,7 @@ def work(options):
         "parameters": sum(p.numel() for p in model.parameters()),
         "parts": parts,
         "rows": getattr(run, "rows", options.batch),
-        "hardware": torch.cuda.get_device_name() if on_gpu else f"{platform.machine()} CPU",
+        "hardware": torch.cuda.get_device_name() if on_gpu else processor(),
     }
     print(json.dumps(facts))
 
@@ -233,9 +234,14 @@ def measure(name, way, rows, folder, options):
     return found
 
 
+def rows_of(name, options):
+    """ViT answers nothing: it has no rows to decode."""
+    return [options.batch] if name == "vit" else options.rows
+
+
 def compare(name, options):
     """Both ways in turns; a row of medians and their ratio for every number of rows decoded together."""
-    runs = {("plain", options.batch): []} | {("ours", rows): [] for rows in options.rows or [options.batch]}
+    runs = {("plain", options.batch): []} | {("ours", rows): [] for rows in rows_of(name, options)}
     with tempfile.TemporaryDirectory() as scratch:
         folder = write_folder(name, options.size, Path(scratch) / name)
         for _ in range(options.n_runs):
@@ -297,9 +303,7 @@ def main():
     parser.add_argument("--models", nargs="+", default=[*FAMILIES, "vit"])
     parser.add_argument("--n-images", type=int)
     parser.add_argument("--batch", type=int, help="images in a batch")
-    parser.add_argument(
-        "--rows", type=int, nargs="+", help="rows ours decodes together; default as plain, 0 lets it choose"
-    )
+    parser.add_argument("--rows", type=int, nargs="+", help="rows ours decodes together; 0 lets it choose")
     parser.add_argument("--n-new", type=int)
     parser.add_argument("--n-runs", type=int, default=1)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
@@ -312,6 +316,7 @@ def main():
     defaults = {
         "dtype": "bfloat16" if on_gpu else "float32", "size": "7b" if on_gpu else "mid",
         "n_images": 32 if on_gpu else 4, "batch": 16 if on_gpu else 4, "n_new": 30 if on_gpu else 16,
+        "rows": [16, 0] if on_gpu else [4, 10, 0],
     }  # fmt: skip
     for key, value in defaults.items():
         if getattr(options, key) is None:

@@ -85,7 +85,7 @@ def extraction_table(results: Path) -> str:
         share = "" if pd.isna(row.utilisation) else f"{100 * row.utilisation:.1f} %"
         target = "" if pd.isna(row.target) else f"{row.target:g}x"
         times = (f"{row.plain_wall:.1f}", f"{row.ours_wall:.1f}", f"{row.ratio_wall:.2f}x", target)
-        memory = f"{row.ours_peak_gb:.1f} ({row.plain_peak_gb:.1f})"
+        memory = f"{row.ours_peak_gb:.2g} ({row.plain_peak_gb:.2g})"
         cells = (EXTRACTED[row.model], row.parameters_millions, row.rows, *times)
         rows.append((*cells, f"{row.images_per_second:.2f}", tokens, share, memory, f"{row.load:.1f}"))
     return _measured_table(results, columns, rows)
