@@ -49,7 +49,7 @@ def read_rows(folder: Path, features: zarr.Array, instruction: int, layer: int, 
         if data is None:
             values[places] = np.nan
             return
-        stored = np.frombuffer(data, features.dtype).reshape(block_size, n_features)
+        stored = data.view(features.dtype).reshape(block_size, n_features)
         values[_as_slice(places)] = stored[_as_slice(rows[places] - block * block_size)]
 
     with ThreadPoolExecutor(N_THREADS) as pool:
@@ -57,7 +57,7 @@ def read_rows(folder: Path, features: zarr.Array, instruction: int, layer: int, 
     return values
 
 
-def _chunk(path: Path, chunk: int, n_chunks: int) -> memoryview | None:
+def _chunk(path: Path, chunk: int, n_chunks: int) -> np.ndarray | None:
     """Bytes of one chunk of a shard, verified; None where it was not written."""
     try:
         file = path.open("rb", buffering=0)
@@ -66,13 +66,13 @@ def _chunk(path: Path, chunk: int, n_chunks: int) -> memoryview | None:
     with file:
         length = 16 * n_chunks + 4
         index = _verified(file, max(os.fstat(file.fileno()).st_size - length, 0), length, path)
-        offset, length = np.frombuffer(index, "<u8")[2 * chunk : 2 * chunk + 2]
+        offset, length = index.view("<u8")[2 * chunk : 2 * chunk + 2]
         return None if offset == ABSENT else _verified(file, int(offset), int(length), path)
 
 
-def _verified(file, offset: int, length: int, path: Path) -> memoryview:
-    data = memoryview(os.pread(file.fileno(), length, offset))
-    if len(data) < length or google_crc32c.value(data[:-4]) != int.from_bytes(data[-4:], "little"):
+def _verified(file, offset: int, length: int, path: Path) -> np.ndarray:
+    data = np.frombuffer(os.pread(file.fileno(), length, offset), np.uint8)
+    if len(data) < length or google_crc32c.value(data[:-4]) != int.from_bytes(data[-4:].tobytes(), "little"):
         raise ValueError(f"{len(data)} of {length} bytes at {offset} of {path} do not match their checksum")
     return data[:-4]
 
