@@ -92,9 +92,8 @@ def test_one_core_gives_the_same_bits(reference, figures, tmp_path):
 
 
 def test_two_threads_give_nearly_the_same_numbers(reference, figures, tmp_path):
-    settings = studies.write_settings(tmp_path)
-    shutil.copytree(reference[0] / "dataset", tmp_path / "out/tiny/dataset")
-    studies.run(settings, LAST, cores=1, threads=2)
+    settings = studies.write_settings(tmp_path, **studies.processors(2))
+    studies.run(settings, LAST, cores=2)
     found = studies.artifacts(tmp_path / "out/tiny")
     worst = studies.worst_distance(reference[1], found)
     figures["largest_difference_two_threads"], figures["tolerance_two_threads"] = worst, TOLERANCE
@@ -134,10 +133,11 @@ def test_strange_folder_read_only_data(reference, figures, tmp_path):
     data.chmod(0o555)
     before, sources = listing(data), listing(checkout)
     changes = {"data": "nsd", "nsd_root": str(data / "nsd"), "coco_root": str(data / "coco")}
+    changes |= studies.processors(1)  # real data are planned with more, whose sums have another order
     settings = studies.write_settings(home, build_root="sortie", **changes)
     relative = Path("..") / settings.name  # Snakemake would take the rest of the name for a YAML comment
     command = obeys_modes(studies.command(relative, LAST, cores=2))
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HOME": str(home)}
+    environment = os.environ | {"HOME": str(home)}
     with (home / "log").open("w") as log:
         code = subprocess.run(command, cwd=checkout, env=environment, stdout=log, stderr=log).returncode
     assert code == 0, (home / "log").read_text()[-3000:]
@@ -150,7 +150,7 @@ def test_strange_folder_read_only_data(reference, figures, tmp_path):
     arrays = [name for name in found if name.split("/")[0] in same and name.endswith(".zarr")]
     assert len(arrays) >= 10
     for name in arrays:
-        assert found[name].drop_attrs().equals(reference[1][name].drop_attrs()), name
+        assert not studies.worst_distance({name: found[name]}, {name: reference[1][name]}), name
     figures["arrays_same_from_read_only_data"] = len(arrays)
     for path in (data, *data.rglob("*")):
         path.chmod(0o755)
