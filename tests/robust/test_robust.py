@@ -30,7 +30,7 @@ KILLS = (
     ("job", 4),
     ("snakemake", 5),
 )
-"""What is killed, and at which stage at the earliest: jobs that outlive their workflow bring later ones near."""
+"""What is killed, and the earliest stage: a job that outlives its workflow brings the next stage near."""
 TOLERANCE = 1e-4
 """Between one and two threads of linear algebra, which add up in another order; of the largest value."""
 
