@@ -148,7 +148,7 @@ def _partial_folder(target: Path):
 
 
 def execute_each(runs: list[tuple[Path, Path, dict]], cwd: Path | None = None) -> None:
-    """Execute notebooks one after the other in one kernel, its variables and figures cleared in between.
+    """Execute notebooks one after the other in one kernel; variables, figures and the count of cells are cleared in between.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def execute_each(runs: list[tuple[Path, Path, dict]], cwd: Path | None = None) -
 
 
 _CLEAR = """
-get_ipython().run_line_magic("reset", "-f")
+get_ipython().reset(new_session=True)  # counts cells from 1 again
 import sys, gc
 if "matplotlib.pyplot" in sys.modules:
     sys.modules["matplotlib.pyplot"].close("all")

@@ -79,6 +79,8 @@ def test_several_runs_share_one_cleared_kernel(tmp_path):
         "".join(out.get("text", "") for cell in notebook.cells for out in cell.get("outputs", []))
         for notebook in done
     ]
+    counts = [[cell.get("execution_count") for cell in notebook.cells] for notebook in done]
+    assert counts[0] == counts[1], "cells of the second run are not counted from 1"
     (first, three), (second, six) = (text.split() for text in texts)
     assert first == second, "the second run started a kernel of its own"
     assert (three, six) == ("3.0", "6.0")
