@@ -148,7 +148,7 @@ def _partial_folder(target: Path):
 
 
 def execute_each(runs: list[tuple[Path, Path, dict]], cwd: Path | None = None) -> None:
-    """Execute notebooks one after the other in one kernel; variables, figures and the count of cells are cleared in between.
+    """Execute notebooks one after the other in one kernel, which is cleared in between.
 
     Parameters
     ----------
