@@ -31,7 +31,7 @@ HEAVY = {
     "zarr": ("store",),
     "google_crc32c": ("store",),
     "transformers": ("models", "mplug_owl", "extraction", "phantom"),
-    "torch": ("models", "mplug_owl", "extraction", "phantom", "ridge", "partition", "encoding"),
+    "torch": ("models", "mplug_owl", "extraction", "phantom", "ridge", "partition", "encoding", "store"),
     "himalaya": ("encoding", "partition"),
     "boto3": ("download",),
     "botocore": ("download",),

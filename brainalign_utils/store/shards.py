@@ -50,7 +50,7 @@ def read_rows(folder: Path, features: zarr.Array, instruction: int, layer: int, 
             values[places] = np.nan
             return
         stored = data.view(features.dtype).reshape(block_size, n_features)
-        values[_as_slice(places)] = stored[_as_slice(rows[places] - block * block_size)]
+        _copy(stored[_as_slice(rows[places] - block * block_size)], values, _as_slice(places))
 
     with ThreadPoolExecutor(N_THREADS) as pool:
         list(pool.map(read, blocks, np.split(order, first[1:])))
@@ -71,10 +71,23 @@ def _chunk(path: Path, chunk: int, n_chunks: int) -> np.ndarray | None:
 
 
 def _verified(file, offset: int, length: int, path: Path) -> np.ndarray:
-    data = np.frombuffer(os.pread(file.fileno(), length, offset), np.uint8)
-    if len(data) < length or google_crc32c.value(data[:-4]) != int.from_bytes(data[-4:].tobytes(), "little"):
-        raise ValueError(f"{len(data)} of {length} bytes at {offset} of {path} do not match their checksum")
+    data = np.empty(length, np.uint8)
+    n_read = os.preadv(file.fileno(), [data], offset)
+    if n_read < length or google_crc32c.value(data[:-4]) != int.from_bytes(data[-4:].tobytes(), "little"):
+        raise ValueError(f"{n_read} of {length} bytes at {offset} of {path} do not match their checksum")
     return data[:-4]
+
+
+def _copy(stored: np.ndarray, values: np.ndarray, places) -> None:
+    """Into its places, in single precision: PyTorch widens half precision several times faster than NumPy."""
+    if stored.dtype == np.float32:
+        values[places] = stored
+        return
+    import torch  # whoever reads features fits them
+
+    torch.from_numpy(values)[places if isinstance(places, slice) else torch.from_numpy(places)] = (
+        torch.from_numpy(stored)
+    )
 
 
 def _as_slice(index):
