@@ -137,8 +137,12 @@ def compared(shares: pd.DataFrame, regions: pd.DataFrame, column: str, alpha: fl
     A star marks regions whose mean differs from the reference, all subjects together (q < alpha).
     """
     mean = shares.groupby([column, "roi"], sort=False)[["above", "below"]].mean().dropna()
-    text = mean.above.map("{:.0%}".format) + " / " + mean.below.map("{:.0%}".format)
+    text = (
+        mean.above.map("{:.0%}".format)
+        + "\N{NO-BREAK SPACE}/\N{NO-BREAK SPACE}"
+        + mean.below.map("{:.0%}".format)
+    )
     sure = regions.set_index([column, "roi"]).q.reindex(text.index) < alpha
-    wide = (text + np.where(sure, " *", "")).unstack("roi")
+    wide = (text + np.where(sure, "\N{NO-BREAK SPACE}*", "")).unstack("roi")
     ids, rois = (list(dict.fromkeys(shares[name])) for name in (column, "roi"))
     return titled(wide.reindex(index=[i for i in ids if i in wide.index], columns=rois))

@@ -81,7 +81,7 @@ named.groupby("roi", sort=False).verdict.value_counts().unstack(fill_value=0)
 # Which choice changes the answer? For each: the share of pairs of analyses, different in that choice alone, whose sign or verdict differs.
 
 # %%
-show.WordTable(flips.replace({"factor": ledger.NAMES}))
+show.WordTable(flips.replace({"factor": ledger.NAMES}).rename(columns=lambda name: name.replace("_", " ")))
 
 # %% [markdown]
 # ## Every public number

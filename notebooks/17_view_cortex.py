@@ -64,4 +64,5 @@ figures.save_figure(
 
 # %%
 wide = table[table.space == best].assign(region=lambda t: t.roi.map(lambda i: ROI_BY_ID[i].title))
-wide[["region", "n_vertices", "median", "lowest", "highest"]].round(2).set_index("region")
+wide = wide.rename(columns={"n_vertices": "vertices"}).set_index("region")
+wide[["vertices", "median", "lowest", "highest"]].round(2)
