@@ -85,5 +85,5 @@ titled(pd.DataFrame(unique.values, index=unique.instruction.values, columns=uniq
 # test pictures.
 
 # %%
-triples = stored.triple_table(parts, "higher") if "triple" in parts.dims else pd.DataFrame()
-triples.round(3)
+triples = stored.triple_table(parts, "higher") if "triple" in parts.dims else pd.DataFrame(columns=["triple", "part"])
+triples.set_index(["triple", "part"]).round(3)

@@ -46,4 +46,4 @@ variants.fit_variants(settings, models)
 # pooling. What these differences do to the question is on the page of the ledger.
 
 # %%
-variants.as_table(settings, models).round(3)
+variants.as_table(settings, models).set_index(["model", "pooling"]).round(3)
