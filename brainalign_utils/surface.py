@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from nilearn import plotting, surface
 from nilearn.datasets import fetch_surf_fsaverage
 
@@ -233,7 +235,7 @@ def _flat_pair(meshes: Meshes):
     return np.concatenate([left, right]), np.concatenate([faces[0], faces[1] + len(left)])
 
 
-def plot_views(figure, meshes: Meshes, values, title="", cmap="viridis", vmin=None, vmax=None):
+def plot_views(figure, meshes: Meshes, values, label="", cmap="viridis", vmin=None, vmax=None):
     """Inflated surface seen from outside and from inside: nilearn's view of the same vertex array.
 
     Parameters
@@ -242,8 +244,11 @@ def plot_views(figure, meshes: Meshes, values, title="", cmap="viridis", vmin=No
         Gets four three-dimensional axes.
     values : float array of shape (n_vertices,)
         NaN shows the cortex.
+    label : str
+        Of the colour scale, which all views share.
     """
     parts = np.split(np.asarray(values, float), [meshes.n_vertices("lh")])
+    vmin, vmax = (f(values) if v is None else v for f, v in ((np.nanmin, vmin), (np.nanmax, vmax)))
     for row, view in enumerate(("lateral", "medial")):
         for column, (hemi, part) in enumerate(zip(HEMISPHERES, parts, strict=True)):
             ax = figure.add_subplot(2, 2, 2 * row + column + 1, projection="3d")
@@ -253,7 +258,9 @@ def plot_views(figure, meshes: Meshes, values, title="", cmap="viridis", vmin=No
             plotting.plot_surf(
                 mesh, part, meshes.curvature[hemi], side, view, axes=ax, figure=figure, **options
             )
-            ax.set_title(f"{title} {side}, {view}".strip())
+            ax.set_title(f"{side}, {view}")
+    scale = ScalarMappable(Normalize(vmin, vmax), cmap)
+    figure.colorbar(scale, ax=figure.axes, orientation="horizontal", shrink=0.4, aspect=30, label=label)
 
 
 def export_viewer(path, meshes: Meshes, values, title="", engine="view_surf", filestore=None, cmap="viridis"):

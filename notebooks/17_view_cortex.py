@@ -47,7 +47,7 @@ best = int(chosen[chosen.roi == "nsdgeneral"].set_index("space")["median"].idxma
 # %% tags=["figure:cortex"]
 title = MODEL_BY_ID[model].title
 fig = figures.new_figure(height=5.2)
-surface.plot_views(fig, surface.load_meshes(), values["mean"][best], vmin=0)
+surface.plot_views(fig, surface.load_meshes(), values["mean"][best], "normalised alignment", vmin=0)
 regions = {ROI_BY_ID[roi].title: values["mean"][best][viewer.in_region(bits, roi)] for roi in PAPER_GROUPS}
 figures.save_figure(
     fig, table, "cortex", settings,

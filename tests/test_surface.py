@@ -230,9 +230,11 @@ def test_viewer_asks_for_what_it_needs(tmp_path, meshes):
 
 def test_views_show_both_hemispheres(meshes):
     figure = Figure(figsize=(3, 3))
-    surface.plot_views(figure, meshes, np.linspace(0, 1, 20484))
-    titles = [ax.get_title() for ax in figure.axes]
+    surface.plot_views(figure, meshes, np.linspace(0, 1, 20484), "alignment", vmax=2)
+    *views, scale = figure.axes
+    titles = [ax.get_title() for ax in views]
     assert titles == ["left, lateral", "right, lateral", "left, medial", "right, medial"]
+    assert scale.get_xlabel() == "alignment" and scale.get_xlim() == (0, 2), "one scale for both hemispheres"
 
 
 def _write_freesurfer(folder, meshes, n_patch_announced=None):
