@@ -248,7 +248,8 @@ def plot_views(figure, meshes: Meshes, values, label="", cmap="viridis", vmin=No
         Of the colour scale, which all views share.
     """
     parts = np.split(np.asarray(values, float), [meshes.n_vertices("lh")])
-    vmin, vmax = (f(values) if v is None else v for f, v in ((np.nanmin, vmin), (np.nanmax, vmax)))
+    vmin = np.nanmin(values) if vmin is None else vmin
+    vmax = np.nanmax(values) if vmax is None else vmax
     for row, view in enumerate(("lateral", "medial")):
         for column, (hemi, part) in enumerate(zip(HEMISPHERES, parts, strict=True)):
             ax = figure.add_subplot(2, 2, 2 * row + column + 1, projection="3d")

@@ -24,6 +24,7 @@ import pandas as pd
 
 from brainalign_utils import alignment, config, encoding, intervals, store, study
 from brainalign_utils.tables import PAPER_GROUPS, ROI_BY_ID
+from brainalign_utils.titles import title_of
 
 settings = config.load_settings(settings_file)
 paths = settings.paths
@@ -84,7 +85,7 @@ pd.Series(null.r.mean("voxel").values, name="mean correlation on shuffled rows")
 
 # %% mystnb={"image": {"alt": "Lines of mean correlation over relative depth of the layers, one per region, for each component of the model."}}
 table = alignment.layer_table(scores, subject=subject, model=model).dropna(subset=["mean"])
-table = table[table.roi.isin(PAPER_GROUPS)].assign(region=lambda t: t.roi.map(lambda i: ROI_BY_ID[i].title))
+table = table[table.roi.isin(PAPER_GROUPS)].assign(region=lambda t: t.roi.map(title_of))
 if table.empty:
     print("No layer has a defined score: this model's states do not differ between pictures.")
 else:

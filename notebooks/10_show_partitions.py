@@ -18,7 +18,7 @@ settings_file = "workflow/config/phantom.yml"
 # %%
 from brainalign_utils import config, figures, maps
 from brainalign_utils.partition.stored import early_higher_table, pair_table, unique_table
-from brainalign_utils.tables import ROI_BY_ID
+from brainalign_utils.titles import title_of
 
 settings = config.load_settings(settings_file)
 models = [model for model in settings.partition.models if model in settings.models]
@@ -37,7 +37,7 @@ unit = "share of explainable variance"
 keys = ["roi", "instruction_a", "instruction_b"]
 mean = pairs.groupby(keys, sort=False)[["unique_a", "unique_b", "shared", "shared_fraction"]].mean().reset_index()
 venns = mean[mean.instruction_a.isin([reference, partner]) & mean.instruction_b.isin([reference, partner])]
-venns = venns[venns.roi != "nsdgeneral"].assign(panel=lambda t: t.roi.map(lambda i: ROI_BY_ID[i].title))
+venns = venns[venns.roi != "nsdgeneral"].assign(panel=lambda t: t.roi.map(title_of))
 fig = figures.plot_venns(venns, n_columns=2, unit=unit)
 figures.save_figure(
     fig, pairs, "figure_6", settings,

@@ -18,9 +18,9 @@ settings_file = "workflow/config/phantom.yml"
 
 # %%
 from brainalign_utils import config, figures, surface, viewer
-from brainalign_utils.model_table import MODEL_BY_ID
 from brainalign_utils.study import main_component
-from brainalign_utils.tables import PAPER_GROUPS, ROI_BY_ID
+from brainalign_utils.tables import PAPER_GROUPS
+from brainalign_utils.titles import title_of
 
 settings = config.load_settings(settings_file)
 model = settings.lead_model()
@@ -45,10 +45,10 @@ chosen = table[(table.component == main_component(model)) & table.instruction.is
 best = int(chosen[chosen.roi == "nsdgeneral"].set_index("space")["median"].idxmax())
 
 # %% tags=["figure:cortex"]
-title = MODEL_BY_ID[model].title
+title = title_of(model)
 fig = figures.new_figure(height=5.2)
 surface.plot_views(fig, surface.load_meshes(), values["mean"][best], "normalised alignment", vmin=0)
-regions = {ROI_BY_ID[roi].title: values["mean"][best][viewer.in_region(bits, roi)] for roi in PAPER_GROUPS}
+regions = {title_of(roi): values["mean"][best][viewer.in_region(bits, roi)] for roi in PAPER_GROUPS}
 figures.save_figure(
     fig, table, "cortex", settings,
     caption=f"Normalised alignment of {title} under {instruction} on the inflated cortex, mean over subjects.",
@@ -63,6 +63,6 @@ figures.save_figure(
 # near those of the other pages and not equal to them.
 
 # %%
-wide = table[table.space == best].assign(region=lambda t: t.roi.map(lambda i: ROI_BY_ID[i].title))
+wide = table[table.space == best].assign(region=lambda t: t.roi.map(title_of))
 wide = wide.rename(columns={"n_vertices": "vertices"}).set_index("region")
 wide[["vertices", "median", "lowest", "highest"]].round(2)

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import zarr
 
 from brainalign_utils import store
-from brainalign_utils.store import StoreError, datasets
+from brainalign_utils.store import StoreError, datasets, shards
 from brainalign_utils.store import features as feature_store
 
 N_VOXELS, N_STIMULI, N_REPEATS = 7, 11, 3
@@ -243,6 +244,25 @@ def test_small_features_stay_in_memory_and_read_the_same(written, monkeypatch, i
     monkeypatch.setattr(feature_store, "KEPT_BYTES", 0)
     _write(features, arrays, range(3))
     np.testing.assert_array_equal(store.read_features(features.folder, "language", "IC", 1, ids), kept)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_rows_from_shards_are_what_zarr_reads(tmp_path, dtype):
+    features = _store(tmp_path, dtype=dtype)
+    features.create()
+    _write(features, _arrays(), [0, 2])
+    path = features.folder / "language.zarr"
+    array = zarr.open_group(path, mode="r")["features"]
+    for rows in (np.arange(7), np.array([6, 0, 4, 2, 0, 1]), np.array([2, 3]), np.array([], int)):
+        found = shards.read_rows(path / "features", array, 1, 2, rows)
+        assert found.dtype == np.float32 and found.shape == (len(rows), 6)
+        np.testing.assert_array_equal(found, array[1, 2][rows].astype(np.float32))
+    missing = shards.read_rows(path / "features", array, 0, 0, np.array([4]))
+    assert np.isnan(missing).all(), "the second block was not written"
+    shard = path / "features/c/0/0/0/0"
+    shard.write_bytes(shard.read_bytes()[7:])
+    with pytest.raises(ValueError, match="do not match their checksum"):
+        shards.read_rows(path / "features", array, 1, 2, np.array([1]))
 
 
 def test_a_damaged_block_leaves_the_others_readable(written):

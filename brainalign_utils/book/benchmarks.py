@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from .. import figures
+from ..titles import title_of
 from .generated import markdown_table
 
 SOLVERS = {
@@ -66,15 +67,6 @@ def partition_table(results: Path) -> str:
     return _measured_table(results, columns, rows)
 
 
-EXTRACTED = {
-    "instructblip": "InstructBLIP",
-    "idefics": "IDEFICS",
-    "mplug-owl": "mPLUG-Owl",
-    "vit": "ViT",
-}
-"""Titles of the models that ``benchmarks/extraction.py`` measures."""
-
-
 def extraction_table(results: Path) -> str:
     """Markdown table of the extraction benchmark, from a file that ``benchmarks/extraction.py`` writes."""
     columns = "model | parameters, millions | rows together | plain, s | ours, s | time, ours to plain"
@@ -86,7 +78,7 @@ def extraction_table(results: Path) -> str:
         target = "" if pd.isna(row.target) else f"{row.target:g}x"
         times = (f"{row.plain_wall:.1f}", f"{row.ours_wall:.1f}", f"{row.ratio_wall:.2f}x", target)
         memory = f"{row.ours_peak_gb:.2g} ({row.plain_peak_gb:.2g})"
-        cells = (EXTRACTED[row.model], row.parameters_millions, row.rows, *times)
+        cells = (title_of(row.model), row.parameters_millions, row.rows, *times)
         rows.append((*cells, f"{row.images_per_second:.2f}", tokens, share, memory, f"{row.load:.1f}"))
     return _measured_table(results, columns, rows)
 

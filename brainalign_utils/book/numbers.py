@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..config import Settings
 from ..model_table import MODEL_BY_ID
-from ..tables import ROI_BY_ID
+from ..titles import title_of
 
 ABSENT = "(none in this study)"
 """Instead of the number of models that a study leaves out."""
@@ -87,7 +87,7 @@ def models(table: pd.DataFrame) -> dict:
         found[role] = {_short(r): number(each[r]) if r in each else ABSENT for r in means.roi.unique()}
     for roi, part in means.dropna(subset="value").groupby("roi"):
         best = part.loc[part.value.idxmax()]
-        found["best"][_short(roi)] = f"{MODEL_BY_ID[best.model].title} ({number(best.value)})"
+        found["best"][_short(roi)] = f"{title_of(best.model)} ({number(best.value)})"
     pairs = _trained_and_random(means)
     found["n_trained_above_random"] = f"{(pairs.trained > pairs.random).sum()} of {len(pairs)}"
     found["n_marked"] = f"{(means.mark.isin(['+', '-'])).sum()} of {means.difference.notna().sum()}"
@@ -137,7 +137,7 @@ def layers(table: pd.DataFrame) -> dict:
         peaks = part.loc[part.groupby(["model", "component"], sort=False).value.idxmax()]
         last = peaks.groupby("model", sort=False).tail(1)
         found[_short(roi)] = ", ".join(
-            f"{MODEL_BY_ID[row.model].title} {number(row.depth)}" for row in last.itertuples()
+            f"{title_of(row.model)} {number(row.depth)}" for row in last.itertuples()
         )
     return found
 
@@ -152,7 +152,7 @@ def unique(table: pd.DataFrame) -> dict:
     """What an instruction explains beyond all others: the largest mean and the range of all."""
     means = _means(table).dropna(subset="value")
     best = means.loc[means.value.idxmax()]
-    title = ROI_BY_ID[best.panel].title if best.panel in ROI_BY_ID else best.panel
+    title = title_of(best.panel)
     return {
         "largest": f"{best.instruction} in {title} ({number(best.value, 3)})",
         "median": number(means.value.median(), 3),
