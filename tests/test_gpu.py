@@ -10,6 +10,9 @@ import torch
 from brainalign_utils.extraction import Extractor
 from brainalign_utils.models import checkpoint_folder, load_adapter, model_row
 from brainalign_utils.partition.fit import partition_instructions
+from brainalign_utils.phantom import training
+from brainalign_utils.phantom.scenes import TRAINING_SEEDS
+from brainalign_utils.phantom.training_data import make_pool
 from brainalign_utils.ridge import solve_ridge_cv
 from brainalign_utils.tables import INSTRUCTIONS
 
@@ -62,6 +65,17 @@ def test_out_of_memory_halves_batches(caplog):
     assert "out of memory: batches are now 320 rows" in caplog.text
     assert table.equals(answers)
     np.testing.assert_allclose(found["language"], expected["language"], rtol=0, atol=1e-3)
+
+
+def test_training_on_the_gpu_follows_the_cpu():
+    pool, recipe = make_pool(TRAINING_SEEDS[:40]), training.Recipe(8, n_images=8, n_texts=2, n_warmup=4)
+    for name in training.RECIPES:
+        _, expected = training.train(name, pool, recipe)
+        model, found = training.train(name, pool, recipe, device="cuda")
+        assert all(weights.device.type == "cpu" for weights in model.parameters())
+        for key in ("text_loss", "heads_loss"):
+            values = [[row[key] for row in rows] for rows in (found, expected)]
+            np.testing.assert_allclose(*values, rtol=0.02, atol=1e-6, err_msg=name)
 
 
 def _regression(n=300, p=80, t=40, seed=0):

@@ -34,12 +34,10 @@ They know drawn scenes and nothing else: nothing found with them is a finding ab
 **Data.** {n_scenes} drawn scenes (`phantom.scenes.TRAINING_SEEDS`), mirrored at random. No stimulus of
 any study is among them. Pictures have 64 pixels, as the processors make them of 425.
 
-**Machine.** {machine}.
-
 **Training.** AdamW, cosine over steps, one thread, seeded; `make phantom-models` repeats it. ViT learns
 attributes of scenes; the other towers start from it. BLIP-2 learns captions. InstructBLIP starts from
-BLIP-2; IDEFICS and mPLUG-Owl take its language model. BLIP-2 and InstructBLIP leave their tower as it
-was, the others go on learning attributes beside their own task.
+BLIP-2; IDEFICS and mPLUG-Owl from InstructBLIP's language model. BLIP-2 and InstructBLIP leave their tower
+as it was, the others go on learning attributes beside their own task.
 """
 _TAIL = """BLIP-2: `caption` is exact match, `named` the share of drawn things named, `IU1` how often it
 answers the question about the dominant colour, for which it was not trained. CLIP: how often the right one
@@ -65,15 +63,16 @@ def measure(folder: Path, names, pool: Pool, n_scenes: int) -> dict[str, dict[st
     return scores
 
 
-def machine() -> str:
-    """Processor, cores and library versions."""
+def machine(device: str) -> str:
+    """Processor and cores or GPU, and library versions."""
+    name = f"{processor()}, {os.cpu_count()} cores" if device == "cpu" else torch.cuda.get_device_name(device)
     return (
-        f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"{name}, Python {platform.python_version()}, "
         f"torch {torch.__version__}, transformers {transformers.__version__}"
     )
 
 
-def write_card(folder: Path, recipes: dict, journals: dict, pool: Pool, n_scenes: int, notes="") -> None:
+def write_card(folder: Path, recipes: dict, journals: dict, pool: Pool, n_scenes: int, where: str) -> None:
     """Measure the checkpoints below ``folder`` and write ``README.md`` and ``card.json`` there.
 
     Rows of checkpoints that were not trained this time stay as they are.
@@ -86,8 +85,8 @@ def write_card(folder: Path, recipes: dict, journals: dict, pool: Pool, n_scenes
         Training scenes; the first 2000 serve ViT's linear read-outs.
     n_scenes : int
         Held-out scenes.
-    notes : str
-        A sentence on how this run differs from the plain one.
+    where : str
+        Machine that trained.
     """
     parts = (pool.images, pool.answers, pool.captions, pool.attributes, pool.patches)
     few = Pool(*(part[:2000] for part in parts))
@@ -100,6 +99,7 @@ def write_card(folder: Path, recipes: dict, journals: dict, pool: Pool, n_scenes
             "n_texts": recipe.n_texts,
             "seed": recipe.seed,
             "seconds": round(journals[name][-1]["seconds"]),
+            "machine": where,
             "scores": {key: round(value, 3) for key, value in scores[name].items()},
             "sha256": hashlib.sha256((folder / name / "model.safetensors").read_bytes()).hexdigest(),
         }
@@ -108,27 +108,24 @@ def write_card(folder: Path, recipes: dict, journals: dict, pool: Pool, n_scenes
     old = json.loads((folder / "card.json").read_text()) if (folder / "card.json").is_file() else {}
     merged = old.get("checkpoints", {}) | rows
     card = {
-        "machine": machine(),
         "n_training_scenes": len(pool),
         "n_held_out": n_scenes,
         "checkpoints": {name: merged[name] for name in _TITLES if name in merged},
     }
     (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n")
-    (folder / "README.md").write_text(_markdown(card, notes))
+    (folder / "README.md").write_text(_markdown(card))
 
 
-def _markdown(card: dict, notes: str) -> str:
+def _markdown(card: dict) -> str:
     rows = card["checkpoints"]
     mllms = [name for name in _MLLMS if name in rows]
     lines = [
-        _HEAD.format(n_scenes=card["n_training_scenes"], machine=card["machine"]),
-        notes,
-        "",
-        "| checkpoint | parameters | steps | pictures x texts | seconds | seed |",
-        "|---|---|---|---|---|---|",
+        _HEAD.format(n_scenes=card["n_training_scenes"]),
+        "| checkpoint | parameters | steps | pictures x texts | seconds | seed | trained on |",
+        "|---|---|---|---|---|---|---|",
         *(
             f"| {_TITLES[name]} | {r['n_parameters']} | {r['n_steps']} | {r['n_images']} x {r['n_texts']} | "
-            f"{r['seconds']} | {r['seed']} |"
+            f"{r['seconds']} | {r['seed']} | {r['machine']} |"
             for name, r in rows.items()
         ),
         "",

@@ -64,7 +64,7 @@ class AnswerLoss:
         texts = self.tokens.batch(pairs)
         logits = answer_logits(self.name, self.model, states, texts, self.n_texts)
         loss = F.cross_entropy(logits.transpose(1, 2), texts.labels, reduction="none")
-        self._learn_shares(loss.detach().sum(1).numpy(), chosen.ravel())
+        self._learn_shares(loss.detach().sum(1).cpu().numpy(), chosen.ravel())
         return loss.sum() / (texts.labels != -100).sum()
 
     def _learn_shares(self, loss, chosen):

@@ -88,25 +88,25 @@ def _layer(style: str, vit: dict, k: int, kind: str) -> dict:
     return {f"encoder.layers.{k}.{key}": value for key, value in layer.items()}
 
 
-def captioner_weights(name: str, captioner: dict, state: dict) -> dict:
-    """What a model takes over from BLIP-2: as InstructBLIP began, and the language model for the others.
+def origin_weights(name: str, origin: dict, state: dict) -> dict:
+    """What a model takes over: InstructBLIP all of BLIP-2, the others InstructBLIP's language model.
 
     Parameters
     ----------
     name : str
         "instructblip", "idefics" or "mplug-owl".
-    captioner : dict
-        State dict of "blip2".
+    origin : dict
+        State dict of "blip2" or "instructblip".
     state : dict
         State dict of the model that begins.
 
     Returns
     -------
     dict
-        Entries of ``state`` that have the same meaning and shape in the captioner.
+        Entries of ``state`` that have the same meaning and shape in the origin.
     """
     if name != "instructblip":
-        captioner = {k: v for k, v in captioner.items() if k.startswith("language_model.")}
+        origin = {k: v for k, v in origin.items() if k.startswith("language_model.")}
     if name == "idefics":
-        captioner = {k.removeprefix("language_model."): v for k, v in captioner.items()}
-    return {k: v.clone() for k, v in captioner.items() if k in state and state[k].shape == v.shape}
+        origin = {k.removeprefix("language_model."): v for k, v in origin.items()}
+    return {k: v.clone() for k, v in origin.items() if k in state and state[k].shape == v.shape}

@@ -2,7 +2,7 @@
 
 ``python -m brainalign_utils.phantom.training --out FOLDER`` trains all of them.  Steps are counted, never
 timed, and every random number comes from a seed: the same command gives the same weights on the
-same machine and number of threads.
+same machine and number of threads.  ``--device cuda`` rounds otherwise.
 """
 
 import argparse
@@ -20,10 +20,10 @@ from torch import nn
 from .checkpoint_shapes import make_model, save_checkpoint
 from .families import to_pixels, vision_states
 from .measuring import load
-from .model_card import write_card
+from .model_card import machine, write_card
 from .objectives import AttributeHeads, text_loss
 from .scenes import TRAINING_SEEDS
-from .towers import captioner_weights, tower_weights
+from .towers import origin_weights, tower_weights
 from .training_data import N_PATCHES, Pool, make_pool
 
 logger = logging.getLogger(__name__)
@@ -77,11 +77,13 @@ SHORT = {
 }
 """Runs of seconds that show that everything works; their weights are of no use."""
 
-CAPTIONED = ("instructblip", "idefics", "mplug-owl")
-"""What starts from BLIP-2: InstructBLIP from all of it, the others from its language model."""
+ORIGINS = {"instructblip": "blip2", "idefics": "instructblip", "mplug-owl": "instructblip"}
+"""What starts from which checkpoint: InstructBLIP from all of BLIP-2, the others from a language model."""
 
 
-def train(name: str, pool: Pool, recipe: Recipe, tower: dict | None = None, captioner: dict | None = None):
+def train(
+    name: str, pool: Pool, recipe: Recipe, tower: dict | None = None, origin: dict | None = None, device="cpu"
+):
     """Train one checkpoint.
 
     Parameters
@@ -93,49 +95,57 @@ def train(name: str, pool: Pool, recipe: Recipe, tower: dict | None = None, capt
     recipe : Recipe
     tower : dict or None
         State dict of a trained "vit" to start the vision tower from.
-    captioner : dict or None
-        State dict of a trained "blip2" to start the language model from (all of it, for "instructblip").
+    origin : dict or None
+        State dict of the trained checkpoint that ORIGINS names, to start from.
+    device : str
+        Where to train.
 
     Returns
     -------
     model, log
-        The model in evaluation mode and one row of losses a hundredth of the run.
+        The model in evaluation mode on the CPU, and one row of losses a hundredth of the run.
     """
     model, heads = make_model(name, recipe.seed), AttributeHeads()
-    _take_over(name, model, pool, tower, captioner)
-    own_loss = text_loss(name, model, recipe)
-    parameters = _trained_parameters(name, model, heads, recipe)
+    _take_over(name, model, pool, tower, origin)
+    model.to(device).train()
+    parameters = _trained_parameters(name, model, heads.to(device), recipe)
     optimiser = torch.optim.AdamW(parameters, recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
     random = np.random.default_rng(recipe.seed)
     journal = _Journal(name, recipe.n_steps)
-    model.train()
-    for step in range(recipe.n_steps):
-        for group in optimiser.param_groups:
-            group["lr"] = recipe.learning_rate * _schedule(step, recipe)
-        rows = random.choice(len(pool), recipe.n_images, replace=len(pool) < recipe.n_images)
-        images, patches = _mirrored(pool, rows, random)
-        with torch.set_grad_enabled(recipe.tune_vision):
-            states = vision_states(name, model, to_pixels(images))
-        attributes = torch.as_tensor(pool.attributes[rows]).float()
-        targets = torch.as_tensor(patches).float()
-        head_loss = heads.loss(states, attributes, targets) if recipe.tune_vision else 0.0
-        loss = own_loss(states, pool, rows, random)
-        optimiser.zero_grad(set_to_none=True)
-        (loss + recipe.heads_weight * head_loss).backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
-        journal.add(step, loss, head_loss)
-    return model.eval(), journal.rows
+    own_loss = text_loss(name, model, recipe)
+    with torch.device(device):
+        for step in range(recipe.n_steps):
+            for group in optimiser.param_groups:
+                group["lr"] = recipe.learning_rate * _schedule(step, recipe)
+            losses = _losses(name, model, heads, own_loss, pool, recipe, random)
+            optimiser.zero_grad(set_to_none=True)
+            (losses[0] + recipe.heads_weight * losses[1]).backward()
+            nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimiser.step()
+            journal.add(step, *losses)
+    return model.eval().cpu(), journal.rows
 
 
-def _take_over(name, model, pool, tower, captioner) -> None:
+def _losses(name, model, heads, own_loss, pool, recipe, random):
+    """Loss of the model's own task and of the attribute heads on a random batch."""
+    rows = random.choice(len(pool), recipe.n_images, replace=len(pool) < recipe.n_images)
+    images, patches = _mirrored(pool, rows, random)
+    with torch.set_grad_enabled(recipe.tune_vision):
+        states = vision_states(name, model, to_pixels(images))
+    attributes = torch.as_tensor(pool.attributes[rows]).float()
+    targets = torch.as_tensor(patches).float()
+    head_loss = heads.loss(states, attributes, targets) if recipe.tune_vision else 0.0
+    return own_loss(states, pool, rows, random), head_loss
+
+
+def _take_over(name, model, pool, tower, origin) -> None:
     """Weights from earlier stages."""
     if tower is not None:
         weights = tower_weights(name, tower, 3, _embedding_scale(tower, pool))
         model.load_state_dict(model.state_dict() | weights)
-    if captioner is not None:
+    if origin is not None:
         state = model.state_dict()
-        model.load_state_dict(state | captioner_weights(name, captioner, state))
+        model.load_state_dict(state | origin_weights(name, origin, state))
 
 
 def _trained_parameters(name, model, heads, recipe) -> list:
@@ -187,7 +197,7 @@ def _embedding_scale(vit: dict, pool: Pool) -> float:
     return float(model.embeddings(to_pixels(pool.images[:64])).std(-1).mean())
 
 
-def train_all(folder: Path, pool: Pool, recipes: dict[str, Recipe]) -> dict[str, list[dict]]:
+def train_all(folder: Path, pool: Pool, recipes: dict[str, Recipe], device="cpu") -> dict[str, list[dict]]:
     """Train and save checkpoints below ``folder``.
 
     A stage starts from the *saved* weights of the stages before it, so that training some checkpoints
@@ -201,8 +211,8 @@ def train_all(folder: Path, pool: Pool, recipes: dict[str, Recipe]) -> dict[str,
     journals = {}
     for name, recipe in recipes.items():
         tower = _saved(folder, "vit") if name != "vit" else None
-        captioner = _saved(folder, "blip2") if name in CAPTIONED else None
-        model, journals[name] = train(name, pool, recipe, tower, captioner)
+        origin = _saved(folder, ORIGINS[name]) if name in ORIGINS else None
+        model, journals[name] = train(name, pool, recipe, tower, origin, device)
         save_checkpoint(name, model, folder / name)
     return journals
 
@@ -222,6 +232,7 @@ def main(arguments=None) -> None:
     parser.add_argument("--scenes", type=int, default=40_000, help="training scenes to draw")
     parser.add_argument("--measure", type=int, default=400, help="held-out scenes to measure on")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -231,8 +242,8 @@ def main(arguments=None) -> None:
         name: replace(recipe, seed=options.seed) for name, recipe in recipes.items() if name in options.only
     }
     pool = make_pool(TRAINING_SEEDS[: options.scenes], os.cpu_count() if options.scenes > 1000 else 1)
-    journals = train_all(options.out, pool, recipes)
-    write_card(options.out, recipes, journals, pool, options.measure)
+    journals = train_all(options.out, pool, recipes, options.device)
+    write_card(options.out, recipes, journals, pool, options.measure, machine(options.device))
 
 
 if __name__ == "__main__":
