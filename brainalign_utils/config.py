@@ -283,7 +283,7 @@ def load_settings(path: str | Path | None = None, **overrides) -> Settings:
     Parameters
     ----------
     path : path or None
-        YAML file; None gives the phantom defaults.
+        YAML file, from the working folder or else from the project root; None gives the phantom defaults.
     overrides
         Top-level keys that replace those of the file.
 
@@ -294,9 +294,9 @@ def load_settings(path: str | Path | None = None, **overrides) -> Settings:
     """
     values = {}
     if path is not None:
-        path = Path(path)
-        if not path.is_file():
-            raise SettingsError(f"settings file {path} does not exist (looked from {Path.cwd()})")
+        given, path = path, next((p for p in (Path(path), project_root() / path) if p.is_file()), None)
+        if path is None:
+            raise SettingsError(f"settings file {given} does not exist (looked from {Path.cwd()})")
         try:
             values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, a 99th of May

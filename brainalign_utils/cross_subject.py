@@ -13,7 +13,7 @@ from itertools import combinations
 
 import numpy as np
 import xarray as xr
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from .scoring import correlation
 

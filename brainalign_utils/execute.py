@@ -92,7 +92,11 @@ def execute(source: Path, target: Path, parameters: dict, cwd: Path | None = Non
     """
     source, target = Path(source), Path(target)
     notebook = jupytext.read(source)
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook.metadata["kernelspec"] = {
+        "name": "python3",
+        "display_name": "Python 3 (ipykernel)",
+        "language": "python",
+    }
     notebook.metadata["language_info"] = {"name": "python"}
     known = declared_parameters(notebook)
     if unknown := sorted(set(parameters) - set(known)):
@@ -104,7 +108,7 @@ def execute(source: Path, target: Path, parameters: dict, cwd: Path | None = Non
     with alone(target), _partial_folder(target) as folder:
         plain, running = folder / "source.ipynb", folder / "running.ipynb"
         nbformat.write(notebook, plain)
-        inputs = _input_hashes(source, known | parameters, cwd)
+        inputs = _input_hashes(source, known | parameters)
         start, used = time.perf_counter(), _cpu_time(kernel)
         try:
             with tempfile.TemporaryDirectory(prefix="brainalign-") as sockets:
@@ -130,7 +134,7 @@ def execute(source: Path, target: Path, parameters: dict, cwd: Path | None = Non
             "cpu_time_s": round(_cpu_time(kernel) - used, 1),
             "peak_memory_bytes": peak,
         }
-        _record(running, cwd, facts)
+        _record(running, project_root(), facts)
         running.replace(target)
         failed.unlink(missing_ok=True)
 
@@ -209,9 +213,9 @@ def _cpu_time(kernel=None) -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _input_hashes(source, parameters, cwd):
+def _input_hashes(source, parameters):
     file = parameters.get("settings_file")
-    return dependencies.input_hashes(source, load_settings(cwd / file) if file else None)
+    return dependencies.input_hashes(source, load_settings(file) if file else None)
 
 
 def _record(path, root, facts):

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import scipy.stats
 import xarray as xr
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from .resampling import correlation_from_moments, target_moments
 from .scoring import correlation, restrict_weights, zscore

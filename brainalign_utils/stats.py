@@ -12,7 +12,7 @@ import scipy.fft
 import scipy.stats
 import xarray as xr
 from statsmodels.stats.multitest import multipletests
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from .scoring import correlation, restrict_weights, zscore
 

@@ -7,7 +7,7 @@ are enough to see whether a choice matters, and keep it affordable.
 import numpy as np
 import pandas as pd
 import xarray as xr
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from . import encoding, extraction, nsd, scoring, store, study
 from .config import Settings

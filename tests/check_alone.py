@@ -1,7 +1,7 @@
 """After a finished build: each notebook that the miniature runs in a shared kernel also runs alone.
 
 ``python tests/check_alone.py SETTINGS`` executes them from a clean kernel with the defaults of their
-parameters cell.  The others run alone in every build.
+parameters cell, in their own folder as in JupyterLab.  The others run alone in every build.
 """
 
 import sys
@@ -19,7 +19,8 @@ def main(settings: str) -> None:
     assert len(several) >= 4, several
     with tempfile.TemporaryDirectory() as folder:
         for source in several:
-            execute(source, Path(folder) / f"{source.stem}.ipynb", {"settings_file": settings})
+            target = Path(folder) / f"{source.stem}.ipynb"
+            execute(source, target, {"settings_file": settings}, cwd=source.parent)
     print(f"run alone: {', '.join(path.stem for path in several)}")
 
 

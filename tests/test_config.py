@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from brainalign_utils import cluster
-from brainalign_utils.config import Settings, SettingsError, fingerprint, load_settings
+from brainalign_utils.config import Settings, SettingsError, fingerprint, load_settings, project_root
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,12 @@ from brainalign_utils.config import Settings, SettingsError, fingerprint, load_s
 def test_wrong_settings_are_explained(overrides, match):
     with pytest.raises(SettingsError, match=match):
         load_settings(**overrides)
+
+
+def test_a_settings_file_of_the_project_is_found_from_the_notebooks_folder(monkeypatch):
+    expected = load_settings("workflow/config/phantom.yml")
+    monkeypatch.chdir(project_root() / "notebooks")
+    assert load_settings("workflow/config/phantom.yml") == expected
 
 
 def test_missing_and_broken_files(tmp_path):

@@ -27,7 +27,7 @@ from himalaya.backend import get_backend, set_backend
 from himalaya.ridge import solve_group_ridge_random_search
 from himalaya.scoring import r2_score as himalaya_r2_score
 from scipy.cluster.vq import kmeans2
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from ..ridge.banded import BandedData, BandedFit, best_of, fit_weighting, share
 from ..ridge.gram import make_folds

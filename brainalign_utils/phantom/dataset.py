@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import yaml
 from threadpoolctl import threadpool_limits
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from ..config import PhantomSettings
 from ..tables import ROI_LABELS, SUBJECTS, subject_name

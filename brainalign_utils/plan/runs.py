@@ -5,6 +5,7 @@ from math import prod
 
 from ..config import Settings
 from ..model_table import MODEL_BY_ID
+from ..store.features import KEPT_BYTES, N_KEPT
 from ..tables import N_TRIALS_PER_SESSION, ROIS
 from .counts import (
     BASES,
@@ -215,6 +216,7 @@ def memory_bytes(task: Task) -> float:
     if task.notebook == "01_load_responses":
         return 1.5 * responses
     targets = 4.0 * (subject.n_train + subject.n_test) * subject.n_voxels
+    responses += _kept_features(task)
     n, p = subject.n_train, counts.components[model][-1].width
     if task.notebook == "03_fit_encoding":
         kept = 2 * 2 * n_distinct_predictions(counts.components[model]) * subject.n_test * subject.n_voxels
@@ -227,6 +229,18 @@ def memory_bytes(task: Task) -> float:
     )
     features = 4.0 * bands * p * (n + subject.n_test) * 2
     return responses + 2 * targets + features + shared + 4.0 * 6 * joint**2
+
+
+def _kept_features(task: Task) -> float:
+    """Bytes of features of small studies that stay in memory; runs share a process, whatever their model."""
+    counts = task.counts
+    sizes = [
+        _item_size(task.settings) * counts.n_images * c.n_spaces * c.width
+        for model, components in counts.components.items()
+        for c in (components if task.notebook == "03_fit_encoding" else components[-1:])
+        if task.notebook == "03_fit_encoding" or MODEL_BY_ID[model].instructed
+    ]
+    return float(sum(sorted(size for size in sizes if size <= KEPT_BYTES)[-N_KEPT:]))
 
 
 def run_cost(task: Task, wildcards: tuple[str, ...], costs: dict) -> Run:

@@ -8,7 +8,7 @@ products serve all penalties) and :mod:`.folds` (eigendecompositions).
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from .folds import Design
 from .gram import make_folds

@@ -208,8 +208,8 @@ class FeatureStore:
         return True
 
 
-KEPT_BYTES = 64 * 2**20
-"""Features of a component up to this size stay in memory once they are whole."""
+KEPT_BYTES, N_KEPT = 64 * 2**20, 4
+"""Features of a component up to this size stay in memory once they are whole, of so many components."""
 
 
 def read_feature_attrs(folder: Path) -> dict:
@@ -302,7 +302,7 @@ def _opened(path: Path, made: int | None):
         return stored, [str(value) for value in group["instruction"][:]], group["features"]
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=N_KEPT)
 def _small(path: Path, made: int | None) -> np.ndarray | None:
     """All features of a component; None while blocks are missing or damaged.
 
