@@ -17,7 +17,7 @@ from .model_table import MODEL_BY_ID
 from .partition.algebra import normalise
 from .partition.stored import open_partition
 from .provenance import file_hash
-from .tables import ROI_BY_ID
+from .titles import title_of
 
 _log = logging.getLogger(__name__)
 OUTLINED = ("V1", "V2", "V3", "hV4", "EBA", "FFA-1", "FFA-2", "OFA", "OPA", "PPA", "RSC", "VWFA-1", "OWFA")
@@ -73,7 +73,7 @@ def area_outlines(settings: Settings, subject: int, areas=OUTLINED) -> dict[str,
     """Vertices of single areas; dict of title -> bool array of shape (n_vertices,)."""
     masks = study.open_voxels(settings, subject).roi_mask
     surface_map = study.surface_map(settings, subject)
-    return {ROI_BY_ID[a].title: to_vertices(masks.sel(roi=a).values, surface_map) for a in areas}
+    return {title_of(a): to_vertices(masks.sel(roi=a).values, surface_map) for a in areas}
 
 
 def group_title(settings: Settings) -> str:
@@ -138,7 +138,7 @@ def group_maps(settings: Settings, scores: Mapping[str, Mapping[int, xr.DataArra
     maps : dict of the model's title -> (best, margin), as :func:`winner_maps`
     """
     title = group_title(settings)
-    return {MODEL_BY_ID[m].title: winner_maps(settings, each)[title] for m, each in scores.items()}
+    return {title_of(m): winner_maps(settings, each)[title] for m, each in scores.items()}
 
 
 def best_layer_maps(settings: Settings, model: str) -> dict[str, dict[str, np.ndarray]]:

@@ -98,7 +98,8 @@ def _computed(row: dict) -> str:
 
 
 def figure_link(figure: str) -> str:
-    """Link to a figure of the book."""
+    """Link to where the book has a figure of the paper, or its own of a tension."""
     page = FIGURE_PAGES[figure]
     anchor = "tension" if figure == "claims" else figure
-    return f'<a href="{page}.html#fig-{anchor}">{anchor.replace("-", " ")}</a>'
+    text = "the plot of the tension" if figure == "claims" else f"the paper's {figure.replace('-', ' ')}"
+    return f'<a href="{page}.html#fig-{anchor}">{text}</a>'

@@ -1,5 +1,7 @@
 """Names shown to readers in the place of ids."""
 
+import pandas as pd
+
 from .model_table import MODEL_BY_ID
 from .tables import ROI_BY_ID
 
@@ -11,15 +13,24 @@ def title_of(name) -> str:
     return TITLES.get(name, str(name))
 
 
-def titled(table):
+def titled(table, form=None):
     """A table with titles of models and regions in its index and columns.
 
     Parameters
     ----------
     table : DataFrame or Series
+    form : str or dict of column to str, optional
+        Format of the numbers of a DataFrame, such as "{:.2f}"; undefined ones are then called so.
 
     Returns
     -------
     table : of the same kind
     """
+    if form is not None:
+        forms = form if isinstance(form, dict) else dict.fromkeys(table.columns, form)
+        table = table.apply(lambda column: column.map(lambda value: _written(value, forms[column.name])))
     return table.rename(title_of) if table.ndim == 1 else table.rename(index=title_of, columns=title_of)
+
+
+def _written(value, form: str) -> str:
+    return "undefined" if pd.isna(value) else form.format(value)

@@ -13,6 +13,7 @@ from . import encoding, extraction, nsd, scoring, store, study
 from .config import Settings
 from .model_table import MODEL_BY_ID
 from .tables import NO_INSTRUCTION
+from .titles import title_of
 
 
 def pooled_settings(settings: Settings, pooling: str) -> Settings:
@@ -106,5 +107,5 @@ def as_table(settings: Settings, models) -> pd.DataFrame:
         for pooling in scores.pooling.values:
             values = scores.r.sel(pooling=pooling).values  # (n_spaces, n_analyses, n_voxels)
             means = dict(zip(study.ANALYSES, np.nanmean(values, axis=(0, 2)), strict=True))
-            rows.append({"model": MODEL_BY_ID[model].title, "pooling": pooling} | means)
+            rows.append({"model": title_of(model), "pooling": pooling} | means)
     return pd.DataFrame(rows)

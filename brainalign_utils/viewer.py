@@ -17,8 +17,8 @@ import pandas as pd
 from . import scoring, store, study, surface
 from .config import Settings
 from .flat import HEMISPHERES, to_vertices
-from .model_table import MODEL_BY_ID
 from .tables import ROIS, subject_name
+from .titles import title_of
 
 MISSING = 255
 """Code of an undefined value; other codes c stand for low + c * (high - low) / 254."""
@@ -195,4 +195,4 @@ def _write_model(settings, model, maps, used, folder):
         name = f"{_label(subject)}_{model}"
         text = script(name, {"values": coded.codes}, low=coded.low, high=coded.high)
         (folder / f"{name}.js").write_text(text)
-    return {"title": MODEL_BY_ID[model].title, "spaces": spaces, "bytes": len(text)}
+    return {"title": title_of(model), "spaces": spaces, "bytes": len(text)}

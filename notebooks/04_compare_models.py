@@ -35,7 +35,7 @@ reference = "vit-h" if "vit-h" in settings.models else settings.models[0]
 table = study.comparison_table(settings, reference=reference)
 everyone = table[table.subject == "all"]
 mean = everyone.pivot(index="model", columns="roi", values="value")
-titled(mean.reindex(index=settings.models, columns=PAPER_GROUPS)).round(2)
+titled(mean.reindex(index=settings.models, columns=PAPER_GROUPS), "{:.2f}")
 
 # %% tags=["figure:figure_2"]
 legend = {
@@ -78,13 +78,13 @@ titled(dropped.reindex(PAPER_GROUPS)).map("{:.0%}".format).to_frame(
 
 # %%
 choices = ledger.choice_table(settings, settings.models)
-ledger.convention_table(choices, "prf-visual").style.format("{:.2f}", na_rep="undefined")
+titled(ledger.convention_table(choices, "prf-visual"), "{:.2f}")
 
 # %% [markdown]
 # And places, for which the authors' label 1 is OPA:
 
 # %%
-ledger.convention_table(choices, "places").style.format("{:.2f}", na_rep="undefined")
+titled(ledger.convention_table(choices, "places"), "{:.2f}")
 
 # %% [markdown]
 # ## Does the lead depend on the region?
@@ -96,7 +96,7 @@ ledger.convention_table(choices, "places").style.format("{:.2f}", na_rep="undefi
 # %%
 samples = model_tests.model_samples(settings, settings.models)
 interaction = model_tests.interaction_table(samples, reference, PAPER_GROUPS).set_index("model")
-titled(interaction).style.format({"statistic": "{:.1f}", "df": "{:.0f}", "p": "{:.2g}", "q": "{:.2g}"}, na_rep="undefined")
+titled(interaction, {"statistic": "{:.1f}", "df": "{:.0f}", "p": "{:.2g}", "q": "{:.2g}"})
 
 # %% [markdown]
 # ## Do the subjects agree?

@@ -65,7 +65,7 @@ figures.save_figure(
 
 # %%
 everyone = table[(table.subject == "all") & table.roi.isin(PAPER_GROUPS)]
-titled(everyone.pivot(index="model", columns="roi", values="difference")[list(PAPER_GROUPS)]).round(3)
+titled(everyone.pivot(index="model", columns="roi", values="difference")[list(PAPER_GROUPS)], "{:.3f}")
 
 # %% [markdown]
 # The table holds the difference to InstructBLIP; the tests behind it resample the test pictures, which all models share.

@@ -34,7 +34,7 @@ print(f"{settings.stats.n_permutations} permutations, q < {settings.stats.alpha:
 shares, regions = voxel_tests.model_table(settings, settings.models, reference, PAPER_GROUPS)
 model_file = store.write_table(settings.paths.table("voxels_by_model"), shares)
 predicted = shares.groupby(["model", "roi"], sort=False).predicted.mean().unstack("roi")[list(PAPER_GROUPS)]
-titled(predicted).style.format("{:.0%}", na_rep="undefined")
+titled(predicted, "{:.0%}")
 
 # %% [markdown]
 # ## Model against model

@@ -69,17 +69,20 @@ def partition_table(results: Path) -> str:
 
 def extraction_table(results: Path) -> str:
     """Markdown table of the extraction benchmark, from a file that ``benchmarks/extraction.py`` writes."""
-    columns = "model | parameters, millions | rows together | plain, s | ours, s | time, ours to plain"
-    columns += " | target | images/s | new tokens/s | share of peak rate | memory GB, ours (plain) | load"
+    columns = (
+        "model | rows together | seconds, ours (plain) | ours to plain (limit) | images/s | new tokens/s"
+    )
+    columns += " | share of peak rate | memory GB, ours (plain) | load"
     rows = []
     for row in _measured(results):
         tokens = "" if pd.isna(row.new_tokens_per_second) else f"{row.new_tokens_per_second:.0f}"
         share = "" if pd.isna(row.utilisation) else f"{100 * row.utilisation:.1f} %"
-        target = "" if pd.isna(row.target) else f"{row.target:g}x"
-        times = (f"{row.plain_wall:.1f}", f"{row.ours_wall:.1f}", f"{row.ratio_wall:.2f}x", target)
+        limit = "" if pd.isna(row.target) else f" ({row.target:g}x)"
+        times = (f"{row.ours_wall:.1f} ({row.plain_wall:.1f})", f"{row.ratio_wall:.2f}x{limit}")
         memory = f"{row.ours_peak_gb:.2g} ({row.plain_peak_gb:.2g})"
-        cells = (title_of(row.model), row.parameters_millions, row.rows, *times)
-        rows.append((*cells, f"{row.images_per_second:.2f}", tokens, share, memory, f"{row.load:.1f}"))
+        title = f"{title_of(row.model)}, {row.parameters_millions / 1e3:.1f} billion"
+        cells = (title, row.rows, *times, f"{row.images_per_second:.2f}")
+        rows.append((*cells, tokens, share, memory, f"{row.load:.1f}"))
     return _measured_table(results, columns, rows)
 
 
