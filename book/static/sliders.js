@@ -110,9 +110,9 @@
       const rows = this.data.rows.filter((r) => [r.a, r.b].includes(first) && [r.a, r.b].includes(second));
       const shown = rows.flatMap((r) => {
         const [mine, other] = r.a === first ? [r.unique_a, r.unique_b] : [r.unique_b, r.unique_a];
-        return [[`${first} alone`, mine], ["both", r.shared], [`${second} alone`, other]].map(([what, value]) => [what, value, this.data.titles[r.roi] ?? r.roi]);
+        return [[`${first} alone`, mine], ["both", r.shared], [`${second} alone`, other]].map(([what, value]) => [`${this.data.titles[r.roi] ?? r.roi}: ${what}`, value, ""]);
       });
-      this.bars(`${first} and ${second}: ${this.data.unit}`, ["part", "mean", "", "region"], shown);
+      this.bars(`${first} and ${second}: ${this.data.unit}`, ["region and part", "mean", "", ""], shown);
     }
   }
 

@@ -43,7 +43,7 @@ from brainalign_utils import provenance  # noqa: E402
 SMALL = Path(__file__).with_name("study.yml")
 BUCKET, COCO_ZIP = "natural-scenes-dataset", "annotations/annotations_trainval2017.zip"
 TOLERANCE = 1e-4
-"""Jobs that share a process round sums otherwise than jobs of their own: memory is aligned otherwise."""
+"""Jobs on real data have two threads, which add up in another order than one."""
 
 ARRAYS = (
     "responses", "voxels", "features", "scores", "predictions", "nulls", "samples", "partition", "choices",
