@@ -1,10 +1,12 @@
 """Unit costs of `brainalign plan`, from finished studies and from the results of the other benchmarks.
 
-    python benchmarks/unit_costs.py workflow/config/phantom-small.yml workflow/config/phantom.yml
+    python benchmarks/unit_costs.py tests/slurm/study.yml workflow/config/phantom.yml \\
+        --check workflow/config/phantom-small.yml
 
 The studies must be finished (`make study SETTINGS=...`); several of different size tell apart what a run
-costs and what its size adds.  The book of the first is built once more, to see what that takes.  Costs at
-full size come from ``results``: ``loading.json``, ``storage.json``, ``encoding_scale.json`` (else
+costs and what its size adds.  The book of the first is built once more, to see what that takes.  Nothing is
+taken from the study behind ``--check``: it says how well the others foretell one that was not measured.
+Costs at full size come from ``results``: ``loading.json``, ``storage.json``, ``encoding_scale.json`` (else
 ``ridge.csv``), ``ridge_cuda.csv`` and ``extraction_cuda.csv``; what is not there stays an assumption, and the
 plan says so.  Writes ``brainalign_utils/data/unit_costs.csv``, and what the studies took to
 ``results/plan_records.csv``, which the plan is tested against (of settings files of the project, given by
@@ -27,7 +29,7 @@ import pandas as pd
 from brainalign_utils import provenance
 from brainalign_utils.config import load_settings
 from brainalign_utils.model_table import MODEL_BY_ID
-from brainalign_utils.plan import compare, recorded_costs, study_records
+from brainalign_utils.plan import compare, is_bound, recorded_costs, study_records
 from brainalign_utils.plan.calibrate import calibrate
 from brainalign_utils.plan.counts import ridge_operations
 from brainalign_utils.plan.gpu import assumed_rates
@@ -74,8 +76,8 @@ def write(miniature):
 
 
 def write_records(files):
-    """What the studies took, per rule."""
-    tables = []
+    """What the studies took, per rule, and how far the plan is from it at most."""
+    tables, ratios = [], []
     for file in files:
         settings = load_settings(file)
         records = study_records(settings)
@@ -84,7 +86,9 @@ def write_records(files):
         tables.append(recorded_costs(settings, records).assign(**facts))
     pd.concat(tables).to_csv(RESULTS / "plan_records.csv", index=False)
     load_costs.cache_clear()
-    ratios = pd.concat([compare(load_settings(file)).ratio for file in files])
+    for settings in map(load_settings, files):
+        table = compare(settings)
+        ratios += list(table.ratio[~is_bound(table, settings)])
     found = {"largest_factor": float(np.exp(np.abs(np.log(ratios)).max())), "quantities": len(ratios)}
     (RESULTS / "plan.json").write_text(
         json.dumps(found | {"machine": facts["machine"], "date": facts["date"]}, indent=1)
@@ -217,13 +221,14 @@ def main():
     parser.add_argument(
         "settings", nargs="*", type=Path, help="of finished studies; none keeps what was measured"
     )
+    parser.add_argument("--check", nargs="*", type=Path, default=[], help="finished studies to compare with")
     options = parser.parse_args()
     old = pd.read_csv(UNIT_COSTS)
     write(
         studies(options.settings) if options.settings else old[old["size"] == "miniature"].to_dict("records")
     )
     if options.settings:
-        write_records([file for file in options.settings if not file.is_absolute()])
+        write_records([file for file in options.settings + options.check if not file.is_absolute()])
 
 
 if __name__ == "__main__":

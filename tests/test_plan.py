@@ -61,10 +61,14 @@ def test_as_many_jobs_as_the_workflow_runs(base, tmp_path):
 
 def test_plan_holds_within_30_percent_of_recorded_studies():
     records = pd.read_csv(ROOT / "benchmarks/results/plan_records.csv")
+    assert "workflow/config/phantom-small.yml" in set(records.settings)  # no unit cost was taken from it
     for file, recorded in records.groupby("settings"):
-        table = plan.against(recorded, plan.planned_runs(load_settings(ROOT / file)))
-        assert set(table.rule) == set(plan.rule_table(load_settings(ROOT / file)).index) - {"book", "total"}
-        far = table[~plan.agrees(table)]
+        settings = load_settings(ROOT / file)
+        table = plan.against(recorded, plan.planned_runs(settings))
+        assert set(table.rule) == set(plan.rule_table(settings).index) - {"book", "total"}
+        bound = plan.is_bound(table, settings)
+        assert (table.ratio[bound] > 1 / plan.LIMIT).all()
+        far = table[~plan.agrees(table) & ~bound]
         assert far.empty, f"{file}:\n{far}"
 
 

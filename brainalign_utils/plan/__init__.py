@@ -1,6 +1,6 @@
 """What a study will cost before anything runs: unit costs times counts."""
 
-from .records import LIMIT, against, agrees, compare, recorded_costs, study_records
+from .records import LIMIT, against, agrees, compare, is_bound, recorded_costs, study_records
 from .tables import (
     growth,
     load_costs,
@@ -20,6 +20,7 @@ __all__ = [
     "agrees",
     "compare",
     "growth",
+    "is_bound",
     "load_costs",
     "model_table",
     "notes",

@@ -12,7 +12,7 @@ from .tables import N_KERNELS, planned_tasks
 
 
 def fit_units(counted, taken) -> dict[str, float]:
-    """Non-negative cost of each unit that explains best what runs took.
+    """Non-negative cost of each unit that explains best, in proportion, what runs took.
 
     Parameters
     ----------
@@ -20,9 +20,11 @@ def fit_units(counted, taken) -> dict[str, float]:
         One a run.
     taken : array of shape (n_runs,)
     """
-    table = pd.DataFrame(list(counted)).fillna(0.0)
+    table, taken = pd.DataFrame(list(counted)).fillna(0.0), np.asarray(taken, dtype=float)
     scale = table.max().replace(0, 1.0)  # amounts differ by orders of magnitude
-    costs, _ = nnls((table / scale).to_numpy(), np.asarray(taken, dtype=float), maxiter=100 * len(scale))
+    weights = 1 / np.maximum(taken, 0.01 * taken.max())  # so that short runs count as long ones do
+    matrix = (table / scale).to_numpy() * weights[:, None]
+    costs, _ = nnls(matrix, taken * weights, maxiter=100 * len(scale))
     return {unit: float(cost) for unit, cost in zip(table.columns, costs / scale.to_numpy(), strict=True)}
 
 
@@ -57,11 +59,16 @@ def calibrate(studies: list[Settings], n_kernels: int = N_KERNELS) -> pd.DataFra
         else:
             seconds[notebook] = fit_units(mine.counted, mine.cpu_seconds)
         rows += [("seconds", notebook, unit, cost) for unit, cost in seconds[notebook].items()]
-        base = mine.groupby("study").memory.max() - mine.groupby("study").arrays_held.max()
-        held = {"run": float(base.clip(lower=0).mean())}
+        peaks, arrays = (mine.groupby("study")[name].max() for name in ("memory", "arrays_held"))
+        held = {"run": float((peaks - arrays).clip(lower=0).mean())}
         if notebook in ("02_extract_features", CHOICES):
             pictures = mine.groupby("study").n_images.first()
-            held = fit_units([{"run": 1.0, "picture": n} for n in pictures], base)
+            held = fit_units([{"run": 1.0, "picture": n} for n in pictures], peaks - arrays)
+        elif notebook in (
+            "03_fit_encoding",
+            "05_partition_variance",
+        ):  # what is read and freed stays resident
+            held = fit_units([{"run": 1.0, "array": n} for n in arrays], peaks)
         rows += [("memory", notebook, unit, cost) for unit, cost in held.items()]
     rows += _disk_rows(studies, runs)
     return pd.DataFrame(rows, columns=["quantity", "notebook", "unit", "cost"])

@@ -131,6 +131,12 @@ def against(recorded: pd.DataFrame, runs) -> pd.DataFrame:
     return table[["rule", "quantity", "planned", "recorded", "ratio"]]
 
 
+def is_bound(table: pd.DataFrame, settings: Settings) -> pd.Series:
+    """Rows of :func:`compare` that are planned as the most it can be: partitions at regions' layers."""
+    of_partitions = (table.rule == "partition_variance") & (table.quantity == "disk")
+    return of_partitions & (settings.partition.layers == "roi")
+
+
 def agrees(table: pd.DataFrame, limit: float = LIMIT) -> pd.Series:
     """Whether each row of :func:`compare` is within the limit."""
     return table.ratio.between(1 / limit, limit)

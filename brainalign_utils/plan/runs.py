@@ -39,6 +39,8 @@ RESULTS = (
     "16_test_voxels", "17_view_cortex",
 )  # fmt: skip
 MEASURE = "run a study with it, then python benchmarks/unit_costs.py SETTINGS..."
+SHARED_BYTES = 4 * 2**30
+"""Largest products that models of a partition share, as in :mod:`brainalign_utils.ridge.banded`."""
 COMPOSED = {CHOICES: ("01_load_responses", "02_extract_features", "03_fit_encoding")}
 """A notebook that does what others do, at their unit costs."""
 
@@ -225,8 +227,12 @@ def memory_bytes(task: Task) -> float:
     bands = counts.n_instructions
     joint = min(bands * p, n)
     shared = (
-        min(4.0 * bands * n * n, 4 * 2**30) if 2 * p > 0.8 * n else min(24.0 * (bands * p) ** 2, 4 * 2**30)
+        min(4.0 * bands * n * n, SHARED_BYTES)
+        if 2 * p > 0.8 * n
+        else min(24.0 * (bands * p) ** 2, SHARED_BYTES)
     )
+    products = 4.0 * (task.settings.encoding.n_folds + 1) * bands * p * subject.n_voxels
+    shared += products if products <= SHARED_BYTES else 0.0
     features = 4.0 * bands * p * (n + subject.n_test) * 2
     return responses + 2 * targets + features + shared + 4.0 * 6 * joint**2
 
@@ -269,7 +275,8 @@ def run_cost(task: Task, wildcards: tuple[str, ...], costs: dict) -> Run:
         basis = costs["basis"].get(("seconds", notebook, max(terms, key=terms.get)), "scaled up")
     held = unit_costs(costs, "memory", notebook, is_full)
     kept = 0.0 if is_full else held.get("picture", 0.0) * task.counts.n_images  # small studies keep pictures
-    memory = held["run"] + kept + weights + memory_bytes(task)
+    arrays = memory_bytes(task) * (1.0 if is_full else held.get("array", 1.0))
+    memory = held["run"] + kept + weights + arrays
     gpu = sum(seconds for seconds, _ in parts)
     return Run(notebook, wildcards, task.model, sum(terms.values()), gpu, memory, written, basis)
 
