@@ -6,8 +6,8 @@
 Limit: a layer, read through the store with its checksums, comes at no less than half the speed of a
 sequential read of one plain file of the same size.  Both are read from the disk, not from the page cache.
 Layers are read first: what runs just after gigabytes of cache were dropped pays for memory that a virtual
-machine has given back to its host.  The plain read throws away what it read; a second comparison reads as many bytes as a layer has and keeps
-them in single precision, as the store does.
+machine has given back to its host.  The plain read throws away what it read; a second comparison reads as
+many bytes as a layer has and keeps them in single precision, as the store does.
 """
 
 import argparse
