@@ -223,6 +223,8 @@ def main():
     )
     parser.add_argument("--check", nargs="*", type=Path, default=[], help="finished studies to compare with")
     options = parser.parse_args()
+    if options.check and not options.settings:
+        parser.error("--check needs studies to calibrate on as well")
     old = pd.read_csv(UNIT_COSTS)
     write(
         studies(options.settings) if options.settings else old[old["size"] == "miniature"].to_dict("records")

@@ -135,7 +135,7 @@ def _plan(args):
     if args.check:
         table = plan.compare(settings)
         print(plan.render(table.set_index("rule")))
-        far = table[~plan.agrees(table)]
+        far = table[~plan.agrees(table, settings)]
         print(f"{len(table) - len(far)} of {len(table)} within a factor of {plan.LIMIT:g}")
         return int(len(far) > 0)
     if args.costs:

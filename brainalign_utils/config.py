@@ -8,7 +8,7 @@ import difflib
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Literal, get_args, get_origin
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from .cluster import ClusterSettings
 from .model_table import MODEL_BY_ID, without_phantom
 from .paths import Paths
+from .settings_errors import explain
 from .tables import INSTRUCTION_BY_ID, SUBJECTS, Instruction
 
 POOLINGS = ("generated", "prompt", "last", "image", "authors-all-tokens", "authors-sampled")
@@ -296,7 +297,9 @@ def load_settings(path: str | Path | None = None, **overrides) -> Settings:
     if path is not None:
         given, path = path, next((p for p in (Path(path), project_root() / path) if p.is_file()), None)
         if path is None:
-            raise SettingsError(f"settings file {given} does not exist (looked from {Path.cwd()})")
+            raise SettingsError(
+                f"settings file {given} does not exist (looked in {Path.cwd()}, {project_root()})"
+            )
         try:
             values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, a 99th of May
@@ -309,7 +312,7 @@ def load_settings(path: str | Path | None = None, **overrides) -> Settings:
         settings = Settings.model_validate({**values, **overrides})
         return settings.model_copy(update=_absolute_paths(settings))
     except ValidationError as error:
-        raise SettingsError(_explain(error, path)) from None
+        raise SettingsError(explain(error, path, Settings)) from None
 
 
 def project_root() -> Path:
@@ -323,35 +326,6 @@ def _absolute_paths(settings: Settings) -> dict:
     root = project_root()
     names = ("build_root", "nsd_root", "coco_root", "checkpoints")
     return {n: root / v for n in names if isinstance(v := getattr(settings, n), Path)}
-
-
-def _explain(error: ValidationError, path) -> str:
-    lines = [f"settings {path or '(defaults)'}:"]
-    for item in error.errors():
-        key = ".".join(map(str, item["loc"])) or "(top level)"
-        given = "" if isinstance(item["input"], dict) else f" (given: {item['input']!r})"
-        message = item["msg"].removeprefix("Value error, ")
-        if item["type"] == "extra_forbidden":
-            fields = list(_fields_at(item["loc"][:-1]))
-            near = difflib.get_close_matches(str(item["loc"][-1]), fields, 1)
-            message = "unknown key" + (
-                f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(fields)}"
-            )
-        elif item["type"] == "too_short":
-            message = "empty list; name at least one"
-        lines.append(f"  {key}: {message}{given}")
-    return "\n".join(lines)
-
-
-def _fields_at(loc):
-    kind = Settings
-    for key in loc:
-        if get_origin(kind) is dict:
-            kind = get_args(kind)[1]
-            continue
-        fields = getattr(kind, "model_fields", {})
-        kind = fields[key].annotation if key in fields else None
-    return getattr(kind, "model_fields", {})
 
 
 def fingerprint(values: dict) -> str:

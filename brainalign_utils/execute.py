@@ -108,7 +108,7 @@ def execute(source: Path, target: Path, parameters: dict, cwd: Path | None = Non
     with alone(target), _partial_folder(target) as folder:
         plain, running = folder / "source.ipynb", folder / "running.ipynb"
         nbformat.write(notebook, plain)
-        inputs = _input_hashes(source, known | parameters)
+        inputs = _input_hashes(source, known | parameters, cwd)
         start, used = time.perf_counter(), _cpu_time(kernel)
         try:
             with tempfile.TemporaryDirectory(prefix="brainalign-") as sockets:
@@ -213,9 +213,14 @@ def _cpu_time(kernel=None) -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _input_hashes(source, parameters):
+def _input_hashes(source, parameters, cwd):
     file = parameters.get("settings_file")
-    return dependencies.input_hashes(source, load_settings(file) if file else None)
+    return dependencies.input_hashes(source, load_settings(_seen_from(cwd, file)) if file else None)
+
+
+def _seen_from(folder: Path, file) -> Path:
+    """The file as a kernel in that folder finds it: there, else where :func:`load_settings` looks."""
+    return folder / file if (folder / file).is_file() else Path(file)
 
 
 def _record(path, root, facts):

@@ -4,7 +4,6 @@ import pandas as pd
 
 from . import alignment, multiverse, study
 from .config import Settings
-from .titles import titled
 
 CONVENTIONS = {
     "raw r": {"convention": "default", "ceiling_name": "none", "layer_choice": "best"},
@@ -114,8 +113,7 @@ def convention_table(choices: pd.DataFrame, roi: str) -> pd.DataFrame:
         for name, value in wanted.items():
             rows = rows[rows[name] == value]
         columns[title] = rows.groupby(["model", "subject"], sort=False)["mean"].mean().groupby("model").mean()
-    table = pd.DataFrame(columns).reindex(list(dict.fromkeys(choices.model)))
-    return titled(table)
+    return pd.DataFrame(columns).reindex(list(dict.fromkeys(choices.model)))
 
 
 def tension(

@@ -47,7 +47,7 @@ LIMITS = (
           "differences", "{:.0f}", 0),
     Limit("Largest difference after README's real-data section ran on a phantom, of the largest value",
           "real_data", "largest_difference", "{:.1g}", 1e-4),
-    Limit("Largest factor between plan and records of the phantom studies", "plan", "largest_factor",
+    Limit("Largest factor between plan and records of three phantom studies", "plan", "largest_factor",
           "{:.2f}", 1.3),
     Limit("Largest difference between one and two threads, of the largest value", "robust",
           "largest_difference_two_threads", "{:.1g}", 1e-4),

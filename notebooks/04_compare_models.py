@@ -65,9 +65,8 @@ figures.save_figure(
 # %%
 known = study.alignment_table(settings).dropna(subset="mean")  # without models that predict nothing anywhere
 dropped = known.groupby("roi").share_dropped.mean()
-titled(dropped.reindex(PAPER_GROUPS)).map("{:.0%}".format).to_frame(
-    f"voxels with a ceiling below {settings.stats.min_ceiling:g}"
-)
+share = f"voxels with a ceiling below {settings.stats.min_ceiling:g}"
+titled(dropped.reindex(PAPER_GROUPS).to_frame(share), "{:.0%}")
 
 # %% [markdown]
 # ## The same under the other ceiling, under none, and as the authors take it

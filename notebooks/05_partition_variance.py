@@ -75,7 +75,7 @@ parts = stored.open_partition(settings, subject, model)
 
 # %%
 unique = parts.region_unique_vs_all.sel(measure="normalised", roi=["prf-visual", "higher"], bound="mean")
-titled(pd.DataFrame(unique.values, index=unique.instruction.values, columns=unique.roi.values)).round(3)
+titled(pd.DataFrame(unique.values, index=unique.instruction.values, columns=unique.roi.values), "{:.3f}")
 
 # %% [markdown]
 # ## Three instructions at a time

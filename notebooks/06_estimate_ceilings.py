@@ -67,8 +67,8 @@ figures.save_figure(
 # %%
 names = [name for name in ("ncsnr", "cross_subject", "extrapolated") if name in table]
 medians = table.groupby("roi")[names].median().reindex(PAPER_GROUPS)
-medians["not extrapolated"] = table[names[-1]].isna().groupby(table.roi).mean().map("{:.0%}".format)
-titled(medians).round(2)
+medians["not extrapolated"] = table[names[-1]].isna().groupby(table.roi).mean()
+titled(medians, dict.fromkeys(names, "{:.2f}") | {"not extrapolated": "{:.0%}"})
 
 # %% [markdown]
 # In this build ({{ study.data }}) the median ceiling over all voxels is {{ ceilings.everywhere.repeats }} from repeats and {{ ceilings.everywhere.others }} from other
@@ -94,4 +94,4 @@ threshold = settings.stats.min_ceiling
 shares = table.assign(
     repeats=~(table.ncsnr**2 >= threshold), others=~(table.cross_subject >= threshold)
 ).groupby("roi")[["repeats", "others"]].mean()
-titled(shares.reindex(PAPER_GROUPS)).map("{:.0%}".format)
+titled(shares.reindex(PAPER_GROUPS), "{:.0%}")

@@ -14,7 +14,7 @@ NAME = "brainalign_utils"
 FILES = sorted(p for p in ROOT.rglob("*.py") if "checkpoints" not in p.parts)
 MAX_LINES = 360
 
-LEVEL_0 = {"tables", "config", "paths", "cluster", "model_table", "claim_table"}
+LEVEL_0 = {"tables", "config", "settings_errors", "paths", "cluster", "model_table", "claim_table"}
 LEVEL_1 = {
     "alignment", "claim_rules", "claims", "concepts", "cross_subject", "design", "intervals", "multiverse",
     "paired", "partition.algebra", "partition.regions", "recovery", "reliability", "resampling",

@@ -40,7 +40,7 @@
         bar.style.left = `${(100 * (Math.min(value, 0) / size - low)) / span}%`;
         bar.style.width = `${(100 * Math.abs(value)) / size / span}%`;
         const cell = element("td", { className: "bar-cell" }, bar);
-        return element("tr", {}, element("th", { scope: "row", textContent: title }), element("td", { textContent: Number.isFinite(value) ? value.toFixed(this.data.digits) : "undefined" }), cell, element("td", { className: "note", textContent: note }));
+        return element("tr", {}, element("th", { scope: "row", textContent: title }), element("td", { textContent: Number.isFinite(value) ? value.toFixed(this.data.digits) : "undefined" }), cell, ...(note === undefined ? [] : [element("td", { className: "note", textContent: note })]));
       });
       const heads = head.map((text) => element("th", { scope: "col", textContent: text }));
       this.result.replaceChildren(this.said, element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...body));
@@ -110,9 +110,9 @@
       const rows = this.data.rows.filter((r) => [r.a, r.b].includes(first) && [r.a, r.b].includes(second));
       const shown = rows.flatMap((r) => {
         const [mine, other] = r.a === first ? [r.unique_a, r.unique_b] : [r.unique_b, r.unique_a];
-        return [[`${first} alone`, mine], ["both", r.shared], [`${second} alone`, other]].map(([what, value]) => [`${this.data.titles[r.roi] ?? r.roi}: ${what}`, value, ""]);
+        return [[`${first} alone`, mine], ["both", r.shared], [`${second} alone`, other]].map(([what, value]) => [`${this.data.titles[r.roi] ?? r.roi}: ${what}`, value]);
       });
-      this.bars(`${first} and ${second}: ${this.data.unit}`, ["region and part", "mean", "", ""], shown);
+      this.bars(`${first} and ${second}: ${this.data.unit}`, ["region and part", "mean", ""], shown);
     }
   }
 

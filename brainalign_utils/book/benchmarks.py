@@ -80,7 +80,9 @@ def extraction_table(results: Path) -> str:
         limit = "" if pd.isna(row.target) else f" ({row.target:g}x)"
         times = (f"{row.ours_wall:.1f} ({row.plain_wall:.1f})", f"{row.ratio_wall:.2f}x{limit}")
         memory = f"{row.ours_peak_gb:.2g} ({row.plain_peak_gb:.2g})"
-        title = f"{title_of(row.model)}, {row.parameters_millions / 1e3:.1f} billion"
+        millions = row.parameters_millions
+        size = f"{millions / 1e3:.1f} billion" if millions >= 1000 else f"{millions} million"
+        title = f"{title_of(row.model)}, {size}"
         cells = (title, row.rows, *times, f"{row.images_per_second:.2f}")
         rows.append((*cells, tokens, share, memory, f"{row.load:.1f}"))
     return _measured_table(results, columns, rows)

@@ -39,7 +39,7 @@ def check_table(settings: Settings) -> str:
         "planned": _readable(table.planned, table.quantity),
         "recorded": _readable(table.recorded, table.quantity),
         "planned / recorded": table.ratio.map("{:.2f}".format),
-        "within": plan.agrees(table).map({True: "yes", False: "**no**"}),
+        "within": plan.agrees(table, settings).map({True: "yes", False: "**no**"}),
     })  # fmt: skip
     return f"{markdown_table(shown.columns, shown.itertuples(index=False))}\n"
 

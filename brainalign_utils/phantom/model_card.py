@@ -65,7 +65,8 @@ def measure(folder: Path, names, pool: Pool, n_scenes: int) -> dict[str, dict[st
 
 def machine(device: str) -> str:
     """Processor and cores or GPU, and library versions."""
-    name = f"{processor()}, {os.cpu_count()} cores" if device == "cpu" else torch.cuda.get_device_name(device)
+    on_gpu = torch.device(device).type == "cuda"
+    name = torch.cuda.get_device_name(device) if on_gpu else f"{processor()}, {os.cpu_count()} cores"
     return (
         f"{name}, Python {platform.python_version()}, "
         f"torch {torch.__version__}, transformers {transformers.__version__}"

@@ -78,7 +78,7 @@ SHORT = {
 """Runs of seconds that show that everything works; their weights are of no use."""
 
 ORIGINS = {"instructblip": "blip2", "idefics": "instructblip", "mplug-owl": "instructblip"}
-"""What starts from which checkpoint: InstructBLIP from all of BLIP-2, the others from a language model."""
+"""What starts from which checkpoint: InstructBLIP from all of BLIP-2, the others from its language model."""
 
 
 def train(
@@ -241,9 +241,10 @@ def main(arguments=None) -> None:
     recipes = {
         name: replace(recipe, seed=options.seed) for name, recipe in recipes.items() if name in options.only
     }
+    where = machine(options.device)  # an unknown device is refused before hours of work
     pool = make_pool(TRAINING_SEEDS[: options.scenes], os.cpu_count() if options.scenes > 1000 else 1)
     journals = train_all(options.out, pool, recipes, options.device)
-    write_card(options.out, recipes, journals, pool, options.measure, machine(options.device))
+    write_card(options.out, recipes, journals, pool, options.measure, where)
 
 
 if __name__ == "__main__":

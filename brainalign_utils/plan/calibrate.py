@@ -10,8 +10,11 @@ from .records import ARTIFACTS, disk_usage, study_records
 from .runs import COMPOSED, amounts, array_bytes, memory_bytes
 from .tables import N_KERNELS, planned_tasks
 
+RESIDENT = ("03_fit_encoding", "05_partition_variance")
+"""What these read and free again stays resident in part, more of it the larger their arrays are."""
 
-def fit_units(counted, taken) -> dict[str, float]:
+
+def fit_units(counted, taken, weigh_by=None) -> dict[str, float]:
     """Non-negative cost of each unit that explains best, in proportion, what runs took.
 
     Parameters
@@ -19,10 +22,13 @@ def fit_units(counted, taken) -> dict[str, float]:
     counted : sequence of dict of unit to amount
         One a run.
     taken : array of shape (n_runs,)
+    weigh_by : array of shape (n_runs,), optional
+        What errors are in proportion to, where ``taken`` is a remainder.
     """
     table, taken = pd.DataFrame(list(counted)).fillna(0.0), np.asarray(taken, dtype=float)
     scale = table.max().replace(0, 1.0)  # amounts differ by orders of magnitude
-    weights = 1 / np.maximum(taken, 0.01 * taken.max())  # so that short runs count as long ones do
+    total = taken if weigh_by is None else np.asarray(weigh_by, dtype=float)
+    weights = 1 / np.maximum(total, 0.01 * total.max() or 1.0)  # so that short runs count as long ones do
     matrix = (table / scale).to_numpy() * weights[:, None]
     costs, _ = nnls(matrix, taken * weights, maxiter=100 * len(scale))
     return {unit: float(cost) for unit, cost in zip(table.columns, costs / scale.to_numpy(), strict=True)}
@@ -55,23 +61,25 @@ def calibrate(studies: list[Settings], n_kernels: int = N_KERNELS) -> pd.DataFra
                 taken - sum(known[unit] * n for unit, n in counted.items() if unit not in own[0])
                 for counted, taken in zip(mine.counted, mine.cpu_seconds, strict=True)
             ]
-            seconds[notebook] = fit_units(own, rest)
+            seconds[notebook] = fit_units(own, rest, mine.cpu_seconds)
         else:
             seconds[notebook] = fit_units(mine.counted, mine.cpu_seconds)
         rows += [("seconds", notebook, unit, cost) for unit, cost in seconds[notebook].items()]
-        peaks, arrays = (mine.groupby("study")[name].max() for name in ("memory", "arrays_held"))
-        held = {"run": float((peaks - arrays).clip(lower=0).mean())}
-        if notebook in ("02_extract_features", CHOICES):
-            pictures = mine.groupby("study").n_images.first()
-            held = fit_units([{"run": 1.0, "picture": n} for n in pictures], peaks - arrays)
-        elif notebook in (
-            "03_fit_encoding",
-            "05_partition_variance",
-        ):  # what is read and freed stays resident
-            held = fit_units([{"run": 1.0, "array": n} for n in arrays], peaks)
+        held = memory_units(notebook, mine)
         rows += [("memory", notebook, unit, cost) for unit, cost in held.items()]
     rows += _disk_rows(studies, runs)
     return pd.DataFrame(rows, columns=["quantity", "notebook", "unit", "cost"])
+
+
+def memory_units(notebook: str, mine: pd.DataFrame) -> dict[str, float]:
+    """Bytes a run of one notebook holds beside its arrays, from the largest run of each study."""
+    peaks, arrays = (mine.groupby("study")[name].max() for name in ("memory", "arrays_held"))
+    if notebook in ("02_extract_features", CHOICES):
+        pictures = mine.groupby("study").n_images.first()
+        return fit_units([{"run": 1.0, "picture": n} for n in pictures], peaks - arrays, peaks)
+    if notebook in RESIDENT:
+        return fit_units([{"run": 1.0, "array": n} for n in arrays], peaks)
+    return {"run": float((peaks - arrays).clip(lower=0).mean())}
 
 
 def _runs(settings, n_kernels):

@@ -137,6 +137,6 @@ def is_bound(table: pd.DataFrame, settings: Settings) -> pd.Series:
     return of_partitions & (settings.partition.layers == "roi")
 
 
-def agrees(table: pd.DataFrame, limit: float = LIMIT) -> pd.Series:
-    """Whether each row of :func:`compare` is within the limit."""
-    return table.ratio.between(1 / limit, limit)
+def agrees(table: pd.DataFrame, settings: Settings, limit: float = LIMIT) -> pd.Series:
+    """Whether each row of :func:`compare` is within the limit; a bound may be any amount too high."""
+    return table.ratio.between(1 / limit, limit) | is_bound(table, settings) & (table.ratio > 1)

@@ -218,23 +218,28 @@ def memory_bytes(task: Task) -> float:
     if task.notebook == "01_load_responses":
         return 1.5 * responses
     targets = 4.0 * (subject.n_train + subject.n_test) * subject.n_voxels
-    responses += _kept_features(task)
+    held = responses + 2 * targets + _kept_features(task)
     n, p = subject.n_train, counts.components[model][-1].width
     if task.notebook == "03_fit_encoding":
         kept = 2 * 2 * n_distinct_predictions(counts.components[model]) * subject.n_test * subject.n_voxels
         solver = 4.0 * (min(n, p) ** 2 * 6 + n * p * 3)
-        return responses + 2 * targets + kept + solver
-    bands = counts.n_instructions
-    joint = min(bands * p, n)
-    shared = (
-        min(4.0 * bands * n * n, SHARED_BYTES)
-        if 2 * p > 0.8 * n
-        else min(24.0 * (bands * p) ** 2, SHARED_BYTES)
-    )
-    products = 4.0 * (task.settings.encoding.n_folds + 1) * bands * p * subject.n_voxels
-    shared += products if products <= SHARED_BYTES else 0.0
-    features = 4.0 * bands * p * (n + subject.n_test) * 2
-    return responses + 2 * targets + features + shared + 4.0 * 6 * joint**2
+        return held + kept + solver
+    n_features = counts.n_instructions * p
+    shared = sum(size for size in _shared_products(task, n_features) if size <= SHARED_BYTES)
+    features = 4.0 * n_features * (n + subject.n_test) * 2
+    return held + features + shared + 4.0 * 6 * min(n_features, n) ** 2
+
+
+def _shared_products(task: Task, n_features: int) -> list[float]:
+    """Bytes of what models of a partition share if it fits: Grams, products with responses, kernels."""
+    n, n_folds = task.subject.n_train, task.settings.encoding.n_folds
+    smallest = n - n / n_folds  # training set of a fold
+    sizes = []
+    if n_features / task.counts.n_instructions <= smallest:
+        sizes += [4.0 * (n_folds + 1) * n_features * each for each in (n_features, task.subject.n_voxels)]
+    if n_features > smallest:
+        sizes += [4.0 * task.counts.n_instructions * n * n]
+    return sizes
 
 
 def _kept_features(task: Task) -> float:
@@ -275,7 +280,9 @@ def run_cost(task: Task, wildcards: tuple[str, ...], costs: dict) -> Run:
         basis = costs["basis"].get(("seconds", notebook, max(terms, key=terms.get)), "scaled up")
     held = unit_costs(costs, "memory", notebook, is_full)
     kept = 0.0 if is_full else held.get("picture", 0.0) * task.counts.n_images  # small studies keep pictures
-    arrays = memory_bytes(task) * (1.0 if is_full else held.get("array", 1.0))
+    # what stays resident beside arrays of megabytes is nothing beside those of full size
+    resident = costs["units"].get(("miniature", "memory", notebook), {}).get("array", 1.0)
+    arrays = memory_bytes(task) * (1.0 if is_full else resident)
     memory = held["run"] + kept + weights + arrays
     gpu = sum(seconds for seconds, _ in parts)
     return Run(notebook, wildcards, task.model, sum(terms.values()), gpu, memory, written, basis)
