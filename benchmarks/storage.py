@@ -5,9 +5,9 @@
 10,000 pictures x 33 layers x 4096 features in half precision are 2.7 GB, written below DIR and removed.
 Limit: a layer, read through the store with its checksums, comes at no less than half the speed of a
 sequential read of one plain file of the same size.  Both are read from the disk, not from the page cache.
-Layers are read first: what runs just after gigabytes of cache were dropped pays for memory that a virtual
-machine has given back to its host.  The plain read throws away what it read; a second comparison reads as
-many bytes as a layer has and keeps them in single precision, as the store does.
+The plain read throws away what it read; a second comparison reads as many bytes as a layer has and keeps
+them in single precision, as the store does.  The three take turns, because a disk is not equally fast from
+one minute to the next, and start some seconds after the caches were dropped, when the system has tidied up.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from brainalign_utils.store import FeatureStore, read_features
 N_STIMULI, N_LAYERS, N_FEATURES = 10_000, 33, 4096
 STIMULI_PER_BLOCK = 256
 LAYERS = range(0, N_LAYERS, 4)
-N_PLAIN = 5
+SECONDS_TO_SETTLE = 5
 MIN_RATIO = 0.5
 
 
@@ -38,10 +38,12 @@ def drop_caches(folder):
     os.sync()
     try:
         Path("/proc/sys/vm/drop_caches").write_text("3")
-        return "all caches dropped"
+        done = "all caches dropped"
     except OSError:
         forget([path for path in folder.rglob("*") if path.is_file()])
-        return "these files taken out of the page cache"
+        done = "these files taken out of the page cache"
+    time.sleep(SECONDS_TO_SETTLE)
+    return done
 
 
 def block_values(rng, n):
@@ -113,12 +115,11 @@ def measure(folder):
     read_layer(store.folder, ids, 0)  # loads libraries
     for layer in LAYERS:
         drop_caches(folder)
+        plain_read.append(read_plain(plain))
+        drop_caches(folder)
         kept.append(read_and_keep(plain, layer_bytes))
         cold = drop_caches(folder)
         layers_read.append(read_layer(store.folder, ids, layer))
-    for _ in range(N_PLAIN):
-        drop_caches(folder)
-        plain_read.append(read_plain(plain))
     warm = min(read_layer(store.folder, ids, LAYERS[-1]) for _ in range(2))
     stored = sum(path.stat().st_size for path in store.folder.rglob("*") if path.is_file())
     disk, layer = n_bytes / median(plain_read) / 1e6, layer_bytes / median(layers_read) / 1e6
