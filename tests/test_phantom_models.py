@@ -23,7 +23,7 @@ from brainalign_utils.phantom.checkpoint_shapes import (
 )
 from brainalign_utils.phantom.model_card import TARGETS
 from brainalign_utils.phantom.scenes import HELD_OUT_SEEDS, TRAINING_SEEDS, draw_scene
-from brainalign_utils.phantom.towers import tower_weights
+from brainalign_utils.phantom.towers import origin_weights, tower_weights
 from brainalign_utils.phantom.training_data import ATTRIBUTES, CLASSES, make_pool, shrink
 from brainalign_utils.tables import INSTRUCTIONS
 
@@ -141,6 +141,15 @@ def test_a_saved_checkpoint_comes_back(name, tmp_path, seen):
     for key, value in model.state_dict().items():
         if value.is_floating_point():
             torch.testing.assert_close(again.state_dict()[key], value.half().float(), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["idefics", "mplug-owl"])
+def test_language_models_are_taken_over_whole(name):
+    origin = make_model("instructblip", 1).state_dict()
+    language = [key for key in origin if key.startswith("language_model.")]
+    taken = origin_weights(name, origin, make_model(name).state_dict())
+    assert len(taken) == len(language) > 20
+    assert all(any(torch.equal(value, origin[key]) for key in language) for value in taken.values())
 
 
 def test_losses_fall_and_runs_repeat(pool):

@@ -16,6 +16,7 @@ from brainalign_utils.config import load_settings, project_root
 from brainalign_utils.model_table import MODEL_BY_ID
 from brainalign_utils.plan import calibrate, counts, gpu, runs, tables
 from brainalign_utils.ridge import banded
+from brainalign_utils.store.features import N_KEPT
 
 ROOT = project_root()
 NSD, SMALL = ROOT / "workflow/config/nsd.yml", ROOT / "workflow/config/phantom-small.yml"
@@ -146,6 +147,16 @@ def test_remainders_below_zero_do_not_rule_a_calibration():
 
 def test_memory_of_partitions_follows_the_solver():
     assert runs.SHARED_BYTES == banded.SHARED_BYTES
+
+
+def test_small_features_stay_in_memory_and_large_ones_do_not(nsd):
+    def first(settings, notebook):
+        return next(task for task, _ in tables.planned_tasks(settings) if task.notebook == notebook)
+
+    assert runs._kept_features(first(nsd, "05_partition_variance")) == 0
+    task = first(load_settings(SMALL), "03_fit_encoding")
+    language = 4 * task.counts.n_images * task.counts.components["instructblip"][-1].n_spaces * 96
+    assert 2 * language < runs._kept_features(task) <= N_KEPT * language
 
 
 def test_a_study_that_did_not_run_is_named(tmp_path):
