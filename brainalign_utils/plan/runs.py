@@ -244,12 +244,16 @@ def _shared_products(task: Task, n_features: int) -> list[float]:
 
 def _kept_features(task: Task) -> float:
     """Bytes of features of small studies that stay in memory; runs share a process, whatever their model."""
-    counts = task.counts
-    sizes = [
-        _item_size(task.settings) * counts.n_images * c.n_spaces * c.width
+    counts, settings, fits = task.counts, task.settings, task.notebook == "03_fit_encoding"
+    read = {
+        model: components if fits else components[-1:]
         for model, components in counts.components.items()
-        for c in (components if task.notebook == "03_fit_encoding" else components[-1:])
-        if task.notebook == "03_fit_encoding" or MODEL_BY_ID[model].instructed
+        if fits or model in settings.partition.models
+    }
+    sizes = [
+        _item_size(settings) * counts.n_images * c.n_spaces * c.width
+        for components in read.values()
+        for c in components
     ]
     return float(sum(sorted(size for size in sizes if size <= KEPT_BYTES)[-N_KEPT:]))
 
