@@ -80,7 +80,8 @@ def citation(root: Path) -> str:
 def api_reference(modules, package: str = "brainalign_utils") -> str:
     """Directives that document modules, one section each."""
     sections = (
-        f"## {name}\n\n```{{eval-rst}}\n.. automodule:: {package}.{name}\n   :members:\n   :no-value:\n```\n"
+        f"## {name}\n\n```{{eval-rst}}\n.. automodule:: {package}.{name}\n   :members:\n   :no-value:\n"
+        "   :exclude-members: model_config\n```\n"  # pydantic's own
         for name in modules
     )
     return "\n".join(sections)

@@ -284,7 +284,7 @@ def run_cost(task: Task, wildcards: tuple[str, ...], costs: dict) -> Run:
         basis = costs["basis"].get(("seconds", notebook, max(terms, key=terms.get)), "scaled up")
     held = unit_costs(costs, "memory", notebook, is_full)
     kept = 0.0 if is_full else held.get("picture", 0.0) * task.counts.n_images  # small studies keep pictures
-    # what stays resident beside arrays of megabytes is nothing beside those of full size
+    # measured beside arrays of megabytes; a fit of full size stays within what its arrays alone say
     resident = costs["units"].get(("miniature", "memory", notebook), {}).get("array", 1.0)
     arrays = memory_bytes(task) * (1.0 if is_full else resident)
     memory = held["run"] + kept + weights + arrays
