@@ -3,11 +3,14 @@
     python benchmarks/storage.py [--folder DIR] [--json FILE]
 
 10,000 pictures x 33 layers x 4096 features in half precision are 2.7 GB, written below DIR and removed.
-Limit: a layer, read through the store with its checksums, comes at no less than half the speed of a
-sequential read of one plain file of the same size.  Both are read from the disk, not from the page cache.
-The plain read throws away what it read; a second comparison reads as many bytes as a layer has and keeps
-them in single precision, as the store does.  The three take turns, because a disk is not equally fast from
-one minute to the next, and start some seconds after the caches were dropped, when the system has tidied up.
+Limit: a layer, read through the store with its checksums and kept in single precision, comes at no less
+than half the speed of a plain sequential read that throws away what it read.  All come from the disk, not
+from the page cache.
+
+The plain file is as large as the store.  It is read as a whole, and as many bytes of it as a layer has: on a
+virtual machine a long read also waits for memory that the host must give, a short one does not.  A third
+comparison keeps those bytes in single precision.  Reads of a kind follow each other, and the first of each
+series does not count, because it pays for memory that the one before gave back.  The series take turns.
 """
 
 import argparse
@@ -28,8 +31,7 @@ from brainalign_utils.store import FeatureStore, read_features
 
 N_STIMULI, N_LAYERS, N_FEATURES = 10_000, 33, 4096
 STIMULI_PER_BLOCK = 256
-LAYERS = range(0, N_LAYERS, 4)
-SECONDS_TO_SETTLE = 5
+N_ROUNDS, N_READS = 3, 9
 MIN_RATIO = 0.5
 
 
@@ -38,12 +40,10 @@ def drop_caches(folder):
     os.sync()
     try:
         Path("/proc/sys/vm/drop_caches").write_text("3")
-        done = "all caches dropped"
+        return "all caches dropped"
     except OSError:
         forget([path for path in folder.rglob("*") if path.is_file()])
-        done = "these files taken out of the page cache"
-    time.sleep(SECONDS_TO_SETTLE)
-    return done
+        return "these files taken out of the page cache"
 
 
 def block_values(rng, n):
@@ -79,20 +79,22 @@ def write_plain(path, n_bytes):
     return time.perf_counter() - start
 
 
-def read_plain(path):
-    buffer = bytearray(1 << 22)
-    start = time.perf_counter()
+def read_plain(path, n_bytes, start=0):
+    """Seconds of a sequential read that throws away what it read."""
+    buffer = bytearray(4_096_000)  # a layer is twenty of them
+    begun = time.perf_counter()
     with path.open("rb", buffering=0) as file:
-        while file.readinto(buffer):
-            pass
-    return time.perf_counter() - start
+        end = file.seek(start) + n_bytes
+        while file.tell() < end:
+            assert file.readinto(buffer)
+    return time.perf_counter() - begun
 
 
-def read_and_keep(path, n_bytes):
-    """The same number of bytes as a layer, plainly, into memory that is kept, as single precision."""
-    start = time.perf_counter()
-    values = np.fromfile(path, np.float16, n_bytes // 2).astype(np.float32)
-    seconds = time.perf_counter() - start
+def read_and_keep(path, n_bytes, start):
+    """Seconds of a sequential read into memory that is kept, as single precision."""
+    begun = time.perf_counter()
+    values = np.fromfile(path, np.float16, n_bytes // 2, offset=start).astype(np.float32)
+    seconds = time.perf_counter() - begun
     assert values.nbytes == 2 * n_bytes
     return seconds
 
@@ -111,28 +113,40 @@ def measure(folder):
     plain = folder / "plain"
     plain_written = write_plain(plain, n_bytes)
     store, ids, written = write_store(folder / "store")
-    plain_read, layers_read, kept = [], [], []
     read_layer(store.folder, ids, 0)  # loads libraries
-    for layer in LAYERS:
-        drop_caches(folder)
-        plain_read.append(read_plain(plain))
-        drop_caches(folder)
-        kept.append(read_and_keep(plain, layer_bytes))
-        cold = drop_caches(folder)
-        layers_read.append(read_layer(store.folder, ids, layer))
-    warm = min(read_layer(store.folder, ids, LAYERS[-1]) for _ in range(2))
+    reads = {
+        "whole": lambda layer: read_plain(plain, n_bytes),
+        "plain": lambda layer: read_plain(plain, layer_bytes, layer * layer_bytes),
+        "kept": lambda layer: read_and_keep(plain, layer_bytes, layer * layer_bytes),
+        "layer": lambda layer: read_layer(store.folder, ids, layer),
+    }
+    seconds = {name: [] for name in reads}
+    for turn in range(N_ROUNDS):
+        for name, read in reads.items():
+            drop_caches(folder)
+            read(N_LAYERS - 1)
+            for number in range(N_READS):
+                cold = drop_caches(folder)
+                seconds[name].append(read(turn * N_READS + number))
+    took = {name: median(values) for name, values in seconds.items()}
+    warm = min(read_layer(store.folder, ids, 1) for _ in range(3))
     stored = sum(path.stat().st_size for path in store.folder.rglob("*") if path.is_file())
-    disk, layer = n_bytes / median(plain_read) / 1e6, layer_bytes / median(layers_read) / 1e6
+    layer_read = layer_bytes / took["layer"] / 1e6
+    whole_read = n_bytes / took["whole"] / 1e6
     return {
         "n_stimuli": N_STIMULI, "n_layers": N_LAYERS, "n_features": N_FEATURES, "dtype": "float16",
         "gigabytes": n_bytes / 1e9, "gigabytes_on_disk": stored / 1e9, "layer_megabytes": layer_bytes / 1e6,
         "plain_write_megabytes_per_s": n_bytes / plain_written / 1e6,
         "store_write_megabytes_per_s": n_bytes / written / 1e6,
-        "plain_read_megabytes_per_s": disk, "plain_read_seconds": plain_read,
-        "layer_read_megabytes_per_s": layer, "layer_read_seconds": layers_read,
+        "whole_read_megabytes_per_s": whole_read, "whole_read_seconds": seconds["whole"],
+        "plain_read_megabytes_per_s": layer_bytes / took["plain"] / 1e6,
+        "plain_read_seconds": seconds["plain"],
+        "layer_read_megabytes_per_s": layer_read, "layer_read_seconds": seconds["layer"],
         "layer_read_in_page_cache_megabytes_per_s": layer_bytes / warm / 1e6,
-        "kept_read_seconds": kept, "ratio_kept": median(kept) / median(layers_read),
-        "ratio": layer / disk, "cold": cold,
+        "kept_read_seconds": seconds["kept"],
+        "ratio": took["plain"] / took["layer"], "ratio_whole": layer_read / whole_read,
+        "ratio_kept": took["kept"] / took["layer"],
+        "cold": cold,
         "machine": provenance.hardware(), "load_average": os.getloadavg()[0],
         "date": datetime.now(UTC).date().isoformat(),
     }  # fmt: skip
@@ -149,7 +163,7 @@ def main():
     print(text)
     if args.json:
         args.json.write_text(text + "\n")
-    within = figures["ratio"] >= MIN_RATIO
+    within = min(figures["ratio"], figures["ratio_whole"]) >= MIN_RATIO
     print("within the limit" if within else f"BELOW the limit ({MIN_RATIO} of the disk's speed)")
     return 0 if within else 1
 

@@ -325,12 +325,14 @@ def test_second_job_on_a_shard_is_refused(tmp_path):
                 pass
 
 
-def test_values_too_large_for_float16_are_refused(tmp_path):
+@pytest.mark.parametrize(("value", "named"), [(1e5, r"1e\+05"), (-1e5, r"1e\+05"), (np.nan, "nan")])
+def test_values_that_float16_cannot_hold_are_refused(tmp_path, value, named):
     features, arrays = _store(tmp_path, dtype="float16"), _arrays()
     features.create()
-    arrays["language"][0, 1, 2, 3] = 1e5
-    with pytest.raises(StoreError, match=r"language states reach 1e\+05, too large for float16"):
+    arrays["language"][0, 1, 2, 3] = value
+    with pytest.raises(StoreError, match=f"language states reach {named}, outside of float16"):
         _write(features, arrays, [0])
+    assert features.missing_blocks() == [0, 1, 2]
 
 
 def test_kept_datasets_are_read_once_and_again_when_replaced(tmp_path, monkeypatch):

@@ -178,15 +178,16 @@ class FeatureStore:
         Raises
         ------
         StoreError
-            When a value does not fit the stored type.
+            When a value is not finite in the stored type.
         """
         if set(arrays) != set(self.components):
             raise ValueError(f"arrays has {sorted(arrays)}; expected {sorted(self.components)}")
         start = block * self.stimuli_per_block
         for component, values in arrays.items():
-            if np.abs(values).max(initial=0) > np.finfo(self.dtype).max:
+            largest = np.abs(values).max(initial=0)
+            if not largest <= np.finfo(self.dtype).max:  # NaN is not
                 raise StoreError(
-                    f"{component} states reach {np.abs(values).max():.3g}, too large for {self.dtype}; "
+                    f"{component} states reach {largest:.3g}, outside of {self.dtype}; "
                     "set features.storage: float32"
                 )
             # left by a killed job: zarr would read the shard of the last, shorter block before it writes
@@ -284,7 +285,7 @@ def read_features(folder: Path, component: str, instruction: str, layer: int, ns
             values = read_rows(path / "features", features, instructions.index(instruction), layer, rows)
         else:
             values = kept[instructions.index(instruction), layer][rows].astype(np.float32, copy=False)
-    undefined = np.isnan(values.max(axis=1, initial=-np.inf))  # a maximum passes NaN on
+    undefined = np.isnan(values[:, 0])  # blocks are written whole and finite, so one feature tells
     if undefined.any():
         raise StoreError(
             f"{path}: no features yet for {undefined.sum()} of {len(rows)} stimuli, first nsd_id "
