@@ -12,6 +12,8 @@ OUT.ipynb ...`` runs another notebook there.
 import argparse
 import ast
 import logging
+import os
+import re
 import resource
 import shutil
 import sys
@@ -54,6 +56,8 @@ from .locks import alone
 
 IOPUB_SECONDS = 300
 """Output of a cell may lag that far behind its end; papermill's 4 s are too few on a full machine."""
+
+SECONDS_BETWEEN_STEPS = 30
 
 
 class ParameterError(ValueError):
@@ -118,9 +122,9 @@ def execute(source: Path, target: Path, parameters: dict, cwd: Path | None = Non
                     parameters,
                     cwd=str(cwd),
                     kernel_name="python3",
-                    progress_bar=sys.stderr.isatty(),
+                    progress_bar=False,
                     iopub_timeout=IOPUB_SECONDS,
-                    **({"km": kernel} if kernel else {"config": _local_sockets(sockets)}),
+                    **({"km": kernel} if kernel else _own_kernel(sockets)),
                 )
         except (PapermillExecutionError, DeadKernelError):
             running.replace(failed)
@@ -137,6 +141,36 @@ def execute(source: Path, target: Path, parameters: dict, cwd: Path | None = Non
         _record(running, project_root(), facts)
         running.replace(target)
         failed.unlink(missing_ok=True)
+    clear = "\r\033[K" if sys.stdout.isatty() else ""  # of the last bar
+    print(f"{clear}{target.parent.name}/{target.stem}: {facts['wall_time_s']} s", flush=True)
+
+
+def _own_kernel(sockets) -> dict:
+    """Arguments for a kernel that runs one notebook, whose progress is seen meanwhile."""
+    return {"config": _local_sockets(sockets), "stderr_file": ProgressBars(sys.stderr)}
+
+
+class ProgressBars:
+    """Passes on the progress bars among what a kernel writes to its standard error, and nothing else.
+
+    Parameters
+    ----------
+    stream : text file
+        On a terminal bars replace each other, elsewhere each state is a line.
+    """
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def write(self, text: str):
+        bars = [bar for bar in re.findall(r"\r([^\r\n]+)", text) if "%|" in bar]
+        if bars and self.stream.isatty():
+            self.stream.write(f"\r\033[K{bars[-1]}")
+        elif bars:
+            self.stream.write(f"{bars[-1]}\n")
+
+    def flush(self):
+        self.stream.flush()
 
 
 @contextmanager
@@ -257,6 +291,8 @@ def main(arguments=None) -> int:
     if (options.target is None) == (not options.run):
         parser.error("give either a target or --run TARGET NAME=VALUE ...")
     logging.getLogger("papermill").setLevel(logging.WARNING)
+    if not sys.stderr.isatty():  # a log grows by a line at each step of a bar
+        os.environ.setdefault("TQDM_MININTERVAL", str(SECONDS_BETWEEN_STEPS))
     parameters = _values(options.parameter)
     try:
         if options.run:

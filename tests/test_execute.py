@@ -1,6 +1,8 @@
 """Notebooks run headless: parameters checked, failures kept apart, provenance recorded."""
 
+import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -43,6 +45,31 @@ def test_parameters_reach_the_notebook_and_are_recorded(notebook, tmp_path):
     assert 0.2 < done.metadata.brainalign.cpu_time_s  # starting Python alone takes that
     assert done.metadata.brainalign.peak_memory_bytes > 1e6
     assert [p.name for p in target.parent.iterdir() if not p.name.startswith(".")] == ["done.ipynb"]
+
+
+def test_progress_is_seen_while_a_notebook_runs_and_warnings_stay_in_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TQDM_MININTERVAL", "0")
+    source, target = tmp_path / "long.py", tmp_path / "04_long" / "subj01.ipynb"
+    source.write_text(
+        '# %% tags=["parameters"]\nn = 3\n\n# %%\nimport sys\nfrom tqdm import tqdm\n'
+        'for _ in tqdm(range(n), desc="fits"):\n    print("a warning", file=sys.stderr)\n'
+    )
+    assert execute.main([str(source), str(target)]) == 0
+    seen = capsys.readouterr()
+    assert "fits: 100%|" in seen.err and "3/3" in seen.err and "a warning" not in seen.err
+    assert re.fullmatch(r"04_long/subj01: \d+\.\d s\n", seen.out)
+    assert "a warning" in target.read_text()
+
+
+def test_bars_replace_each_other_on_a_terminal_and_are_lines_elsewhere():
+    terminal, log = io.StringIO(), io.StringIO()
+    terminal.isatty = lambda: True
+    for stream in (terminal, log):
+        bars = execute.ProgressBars(stream)
+        for text in ("\rfits:   0%|    | 0/2", "note\n", "\rfits:  50%|#  | 1/2\rfits: 100%|##| 2/2\n", "\r"):
+            bars.write(text)
+    assert terminal.getvalue() == "\r\033[Kfits:   0%|    | 0/2\r\033[Kfits: 100%|##| 2/2"
+    assert log.getvalue() == "fits:   0%|    | 0/2\nfits: 100%|##| 2/2\n"
 
 
 def test_unknown_parameter_runs_nothing(notebook, tmp_path, capsys):
