@@ -126,8 +126,9 @@ def execute(source: Path, target: Path, parameters: dict, cwd: Path | None = Non
                     iopub_timeout=IOPUB_SECONDS,
                     **({"km": kernel} if kernel else _own_kernel(sockets)),
                 )
-        except (PapermillExecutionError, DeadKernelError):
+        except (PapermillExecutionError, DeadKernelError) as error:
             running.replace(failed)
+            error.add_note(f"{source.name} failed; what ran is kept as {failed}")
             raise
         peak = kernel_peak_memory(kernel) if kernel else provenance.peak_memory(children=True)
         facts = {
@@ -299,17 +300,19 @@ def main(arguments=None) -> int:
             execute_each([_run(words, options.source, parameters) for words in options.run])
         else:
             execute(options.source, options.target, parameters)
-    except (ParameterError, SettingsError, PapermillExecutionError) as error:
-        print(f"{options.source.name}: {error}", file=sys.stderr)
-        return 1
-    except DeadKernelError:
-        print(
-            f"{options.source.name}: its kernel was killed, most often for want of memory; what ran is kept "
-            "as *.failed.ipynb. Run the same command again, with more memory if need be",
-            file=sys.stderr,
+    except (ParameterError, SettingsError) as error:
+        message = f"{options.source.name}: {error}"
+    except PapermillExecutionError as error:
+        message = "\n".join([str(error), *error.__notes__])
+    except DeadKernelError as error:
+        message = "; ".join(error.__notes__) + (
+            ". Its kernel was killed, most often for want of memory. Run the same command again, with more "
+            "memory if need be"
         )
-        return 1
-    return 0
+    else:
+        return 0
+    print(message, file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

@@ -125,11 +125,16 @@ def test_another_notebook_runs_in_the_same_kernel(notebook, tmp_path):
     assert [fact.parameters for fact in facts] == [{"factor": 3.0}, {"factor": 4.0}]
 
 
-def test_a_failure_keeps_what_was_executed_before(notebook, tmp_path):
+def test_a_failure_is_named_and_keeps_what_was_executed_before(notebook, tmp_path, capsys):
+    other = notebook.with_name("other.py")
+    other.write_text(SOURCE)
     targets = [tmp_path / f"{k}.ipynb" for k in (1, 200)]
-    runs = [word for t in targets for word in ("--run", str(t), f"subject={t.stem}")]
+    runs = ["--run", str(targets[0]), "--run", str(other), str(targets[1]), "subject=200"]
     assert execute.main([str(notebook), *runs]) == 1
     assert targets[0].is_file() and not targets[1].exists()
+    message = capsys.readouterr().err
+    assert "too large" in message and notebook.name not in message
+    assert f"other.py failed; what ran is kept as {tmp_path / '200.failed.ipynb'}" in message
 
 
 WAITING = """# %% tags=["parameters"]
@@ -163,7 +168,8 @@ def test_killed_kernel_is_reported_and_the_next_run_is_clean(tmp_path):
     process = start(tmp_path)
     os.kill(int(wait_for(tmp_path / "started")), signal.SIGKILL)
     _, message = process.communicate(timeout=60)
-    assert process.returncode == 1 and "its kernel was killed, most often for want of memory" in message
+    assert process.returncode == 1 and "Its kernel was killed, most often for want of memory" in message
+    assert "waiting.py failed; what ran is kept as out.failed.ipynb" in message
     assert "Traceback" not in message
     assert (tmp_path / "out.failed.ipynb").is_file() and not (tmp_path / "out.ipynb").exists()
     (tmp_path / "go").touch()
