@@ -76,6 +76,13 @@ def lab(checkout, tmp_path_factory):
     server.wait(30)
 
 
+def save_with_outputs(lab, name, notebook):
+    for number, cell in enumerate(cell for cell in notebook.cells if cell.cell_type == "code"):
+        cell.execution_count = number + 1
+        cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text="printed by a kernel")]
+    lab(f"{name}.ipynb", {"type": "notebook", "format": "json", "content": notebook})
+
+
 def tags(notebook):
     return [cell.metadata.get("tags", []) for cell in notebook.cells]
 
@@ -90,14 +97,10 @@ def test_opening_changes_nothing_that_git_keeps(checkout):
 def test_edit_and_save_reach_the_py_without_outputs(lab, checkout, name):
     source = checkout / "notebooks" / f"{name}.py"
     before = jupytext.read(source)
-    model = lab(f"{name}.ipynb")
-    notebook = nbformat.from_dict(model["content"])
+    notebook = nbformat.from_dict(lab(f"{name}.ipynb")["content"])
     assert tags(notebook) == tags(before)
     notebook.cells[0].source += "\n\nA sentence that was typed in the browser."
-    for number, cell in enumerate(cell for cell in notebook.cells if cell.cell_type == "code"):
-        cell.execution_count = number + 1
-        cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text="printed by a kernel")]
-    lab(f"{name}.ipynb", {"type": "notebook", "format": "json", "content": notebook})
+    save_with_outputs(lab, name, notebook)
     after = jupytext.read(source)
     assert after.cells[0].source.endswith("typed in the browser.")
     assert tags(after) == tags(before)
@@ -110,10 +113,13 @@ def test_edit_and_save_reach_the_py_without_outputs(lab, checkout, name):
 
 
 def test_edit_of_the_py_reaches_the_browser_and_keeps_outputs(lab, checkout):
-    source = checkout / "notebooks" / "04_compare_models.py"
+    name = "04_compare_models"
+    save_with_outputs(lab, name, nbformat.from_dict(lab(f"{name}.ipynb")["content"]))
+    source = checkout / "notebooks" / f"{name}.py"
     text = source.read_text()
     time.sleep(1.1)  # jupytext compares whole seconds
     source.write_text(text.replace("# # Which models", "# # Indeed, which models"))
-    notebook = nbformat.from_dict(lab("04_compare_models.ipynb")["content"])
+    notebook = nbformat.from_dict(lab(f"{name}.ipynb")["content"])
     assert notebook.cells[0].source.startswith("# Indeed, which models")
     assert any(cell.get("outputs") for cell in notebook.cells)
+    git(checkout, "commit", "-qam", "edited")
