@@ -14,21 +14,16 @@ def planned(settings: str, edited: Path) -> set[str]:
     """Stems of the notebooks that a dry run would execute after an edit of one file."""
     before, text = edited.stat(), edited.read_text()
     edited.write_text(f"{text}# an edit: files that are only touched keep their checksum and rerun nothing\n")
-    command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--dry-run"]
-    command += [
-        "--workflow-profile",
-        "workflow/profiles/local",
-        "--cores",
-        "1",
-        "--config",
-        f"settings={settings}",
-    ]
+    command = [
+        sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--dry-run", "--printshellcmds",
+        "--workflow-profile", "workflow/profiles/local", "--cores", "1", "--config", f"settings={settings}",
+    ]  # fmt: skip
     try:
         done = subprocess.run([*command, "--", "book"], capture_output=True, text=True, check=True)
     finally:
         edited.write_text(text)
         os.utime(edited, ns=(before.st_atime_ns, before.st_mtime_ns))
-    return set(re.findall(r"output: .*/notebooks/(\w+)/", done.stdout + done.stderr))
+    return set(re.findall(r" notebooks/(\w+)\.py ", done.stdout + done.stderr))
 
 
 def main(settings: str) -> None:
