@@ -15,8 +15,9 @@ def planned(settings: str, edited: Path) -> set[str]:
     before, text = edited.stat(), edited.read_text()
     edited.write_text(f"{text}# an edit: files that are only touched keep their checksum and rerun nothing\n")
     command = [
-        sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--dry-run", "--printshellcmds",
-        "--workflow-profile", "workflow/profiles/local", "--cores", "1", "--config", f"settings={settings}",
+        sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--dry-run",
+        "--printshellcmds", "--workflow-profile", "workflow/profiles/local", "--cores", "1",
+        "--config", f"settings={settings}",
     ]  # fmt: skip
     try:
         done = subprocess.run([*command, "--", "book"], capture_output=True, text=True, check=True)
