@@ -58,6 +58,7 @@ IOPUB_SECONDS = 300
 """Output of a cell may lag that far behind its end; papermill's 4 s are too few on a full machine."""
 
 SECONDS_BETWEEN_STEPS = 30
+"""In a log, a progress bar is a line at each step that is shown."""
 
 
 class ParameterError(ValueError):
@@ -74,7 +75,7 @@ def declared_parameters(notebook) -> dict:
 
 
 def execute(source: Path, target: Path, parameters: dict, cwd: Path | None = None, kernel=None) -> None:
-    """Execute a py:percent notebook with parameters.
+    """Execute a py:percent notebook with parameters; print its name and seconds when it is done.
 
     Parameters
     ----------
@@ -292,7 +293,7 @@ def main(arguments=None) -> int:
     if (options.target is None) == (not options.run):
         parser.error("give either a target or --run TARGET NAME=VALUE ...")
     logging.getLogger("papermill").setLevel(logging.WARNING)
-    if not sys.stderr.isatty():  # a log grows by a line at each step of a bar
+    if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_MININTERVAL", str(SECONDS_BETWEEN_STEPS))
     parameters = _values(options.parameter)
     try:
