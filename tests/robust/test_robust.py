@@ -73,7 +73,7 @@ def test_killed_anywhere_it_ends_the_same(reference, figures, tmp_path):
     assert sum(hit) >= 5, f"the workflow ended before it was killed: {hit}"
     studies.run(settings, LAST)
     figures["seconds_killed"] = time.monotonic() - began
-    assert "its kernel was killed" in (tmp_path / "log").read_text()
+    assert "Its kernel was killed" in (tmp_path / "log").read_text()
     found = studies.artifacts(tmp_path / "out/tiny")
     differences = studies.differences(reference[1], found)
     figures |= {"kills": sum(hit), "artifacts": len(found), "differences_after_kills": len(differences)}
