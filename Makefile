@@ -44,16 +44,16 @@ study: $(READY) ## run the study of SETTINGS (the phantom by default), without t
 book: $(READY) ## run the study and build the book; from published scores alone: make book SCORES=archive.zip
 ifeq ($(SCORES),)
 	$(RUN) --config $(CONFIG) -- book
-	@$(BIN)/python -m brainalign_utils.publish where --settings "$(SETTINGS)"
+	@$(BIN)/python -m brainalign_utils.publishing.publish where --settings "$(SETTINGS)"
 else
-	settings=$$($(BIN)/python -m brainalign_utils.archive unpack "$(SCORES)") && $(MAKE) book SCORES= SETTINGS="$$settings"
+	settings=$$($(BIN)/python -m brainalign_utils.publishing.archive unpack "$(SCORES)") && $(MAKE) book SCORES= SETTINGS="$$settings"
 endif
 
 archive: $(READY) ## write an archive of derived scores, fit for publication: no responses, no pictures
 	$(RUN) --config $(CONFIG) -- archive
 
 pdf: book chromium ## print the whole book into one PDF
-	$(BIN)/python -m brainalign_utils.publish pdf --settings "$(SETTINGS)"
+	$(BIN)/python -m brainalign_utils.publishing.publish pdf --settings "$(SETTINGS)"
 
 figure: $(READY) ## remake one result and what it needs: make figure NOTEBOOK=04_compare_models
 	$(RUN) --config $(CONFIG) figure="$(NOTEBOOK)" -- figure
@@ -63,7 +63,7 @@ paper: ## the same on real data: make paper NSD=/path COCO=/path [SETTINGS=... P
 	$(MAKE) book archive SETTINGS="$(if $(filter file,$(origin SETTINGS)),workflow/config/nsd.yml,$(SETTINGS))" NSD="$(NSD)" COCO="$(COCO)" PROFILE="$(PROFILE)"
 
 serve: $(READY) ## look at the book on http://localhost:8000
-	$(BIN)/python -m brainalign_utils.publish serve --settings "$(SETTINGS)" --port 8000
+	$(BIN)/python -m brainalign_utils.publishing.publish serve --settings "$(SETTINGS)" --port 8000
 
 lab: $(READY) ## open the notebooks in JupyterLab, paired with their .py: make lab [NOTEBOOK=04_compare_models]
 	$(BIN)/jupytext --sync notebooks/*.py

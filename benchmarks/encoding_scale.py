@@ -20,8 +20,9 @@ import pandas as pd
 import torch
 import xarray as xr
 
-from brainalign_utils import encoding, provenance
-from brainalign_utils.config import Settings
+from brainalign_utils import provenance
+from brainalign_utils.encoding import fitting as encoding
+from brainalign_utils.settings import Settings
 
 N_TRAIN, N_TEST, N_REPEATS = 9000, 1000, 3
 N_FEATURES, N_VOXELS, N_LATENT = 4096, 15_724, 100

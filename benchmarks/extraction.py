@@ -5,7 +5,7 @@
 
 Same model, same images in a batch, same number of new tokens (none ends early).  ``plain`` is what a
 user writes with transformers: per instruction processor -> ``generate(output_hidden_states=True)`` ->
-mean over the steps after the prompt's.  ``ours`` is :class:`brainalign_utils.extraction.Extractor`, which
+mean over the steps after the prompt's.  ``ours`` is ``Extractor``, which
 decodes rows (a picture with an instruction) of several instructions together: as many as ``plain`` has in a
 batch, ten, and as many as it chooses itself (``--rows``; 0 lets it choose), a row of results for each.
 For ViT, ``plain`` stores the output of every layer with hooks, as thingsvision does, and averages afterwards.
@@ -51,8 +51,8 @@ def plain_mllm(name, folder, options):
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    from brainalign_utils.models.checkpoints import load_model
-    from brainalign_utils.mplug_owl import MplugOwlProcessor
+    from brainalign_utils.features.adapters.checkpoints import load_model
+    from brainalign_utils.features.mplug_owl import MplugOwlProcessor
     from brainalign_utils.tables import INSTRUCTIONS
 
     dtype = getattr(torch, options.dtype)
@@ -93,8 +93,8 @@ def plain_mllm(name, folder, options):
 
 def ours(name, folder, options):
     """This package's way, and the seconds it spends in each part."""
-    from brainalign_utils.extraction import Extractor
-    from brainalign_utils.models import load_adapter
+    from brainalign_utils.features.adapters import load_adapter
+    from brainalign_utils.features.extraction import Extractor
     from brainalign_utils.tables import INSTRUCTIONS
 
     adapter = load_adapter(row(name), folder, options.device, options.dtype)
@@ -144,7 +144,7 @@ def plain_vit(name, folder, options):
     import torch
     from transformers import AutoImageProcessor, AutoModel
 
-    from brainalign_utils.models.checkpoints import load_model
+    from brainalign_utils.features.adapters.checkpoints import load_model
 
     dtype = getattr(torch, options.dtype)
     model = load_model(AutoModel, folder, dtype, "random").to(options.device)

@@ -16,9 +16,9 @@ from transformers import (
     ViTImageProcessorPil,
 )
 
-from brainalign_utils.model_table import MODEL_BY_ID, random_init
-from brainalign_utils.models.checkpoints import PHANTOM_FOLDER
-from brainalign_utils.mplug_owl import MplugOwlConfig, MplugOwlProcessor
+from brainalign_utils.features.adapters.checkpoints import PHANTOM_FOLDER
+from brainalign_utils.features.mplug_owl import MplugOwlConfig, MplugOwlProcessor
+from brainalign_utils.models import MODEL_BY_ID, random_init
 
 FAMILIES = ("instructblip", "idefics", "mplug-owl")
 

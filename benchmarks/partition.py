@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 from ridge import stamp, write
 
-from brainalign_utils.partition.fit import TOLERANCE, partition_instructions
+from brainalign_utils.encoding.partitioning import TOLERANCE, partition_instructions
 from brainalign_utils.ridge.banded import fit_weighting, share
 from brainalign_utils.ridge.gram import make_folds
 

@@ -27,7 +27,7 @@ import numpy as np
 from loading import forget
 
 from brainalign_utils import provenance
-from brainalign_utils.store import FeatureStore, read_features
+from brainalign_utils.features.store import FeatureStore, read_features
 
 N_STIMULI, N_LAYERS, N_FEATURES = 10_000, 33, 4096
 STIMULI_PER_BLOCK = 256

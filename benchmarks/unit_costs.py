@@ -27,13 +27,13 @@ import numpy as np
 import pandas as pd
 
 from brainalign_utils import provenance
-from brainalign_utils.config import load_settings
-from brainalign_utils.model_table import MODEL_BY_ID
+from brainalign_utils.models import MODEL_BY_ID
 from brainalign_utils.plan import compare, is_bound, recorded_costs, study_records
 from brainalign_utils.plan.calibrate import calibrate
 from brainalign_utils.plan.counts import ridge_operations
 from brainalign_utils.plan.gpu import assumed_rates
 from brainalign_utils.plan.tables import UNIT_COSTS, load_costs
+from brainalign_utils.settings import load_settings
 from brainalign_utils.tables import N_TRIALS_PER_SESSION
 
 RESULTS = Path(__file__).parent / "results"
@@ -97,7 +97,7 @@ def write_records(files):
 
 def book(file, settings):
     """Processor seconds, memory and disk of building the book of a finished study."""
-    command = [sys.executable, "-m", "brainalign_utils.publish", "build", "--settings", str(file)]
+    command = [sys.executable, "-m", "brainalign_utils.publishing.publish", "build", "--settings", str(file)]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

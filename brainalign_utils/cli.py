@@ -35,7 +35,7 @@ def _declare_doctor(parser):
 
 
 def _doctor(args):
-    from . import doctor
+    from .nsd import doctor
 
     expected = doctor.load_expected(args.nsd, args.expected)
     findings = doctor.examine(args.nsd, expected, args.subjects, args.sessions, args.coco, args.deep)
@@ -62,7 +62,7 @@ def _declare_download(parser):
 
 def _download(args):
     from . import tables
-    from .download import DownloadError, download
+    from .nsd.download import DownloadError, download
     from .nsd.layout import study_keys
 
     settings = _settings(args.settings)
@@ -92,7 +92,7 @@ def _download(args):
 
 
 def _all_sessions(subjects):
-    from .doctor import load_expected
+    from .nsd.doctor import load_expected
 
     numbers = load_expected("")["subjects"]
     if unknown := [subject for subject in subjects if subject not in numbers]:
@@ -101,7 +101,7 @@ def _all_sessions(subjects):
 
 
 def _confirm(plan, yes):
-    from .download import TERMS, summary
+    from .nsd.download import TERMS, summary
 
     print(summary(plan), flush=True)
     if not plan.todo:
@@ -129,7 +129,7 @@ def _declare_plan(parser):
 
 def _plan(args):
     from . import plan
-    from .config import load_settings
+    from .settings import load_settings
 
     settings = load_settings(args.settings, nsd_root=Path("nsd"))  # no file of the dataset is read
     if args.check:
@@ -167,7 +167,7 @@ def _declare_models(parser):
 
 
 def _models(args):
-    from .model_table import MODELS
+    from .models import MODELS
 
     rows = [("id", "role", "parameters", "components (layers)", "checkpoint", "revision")]
     for row in MODELS:
@@ -186,12 +186,12 @@ def _declare_fetch_models(parser):
 
 
 def _fetch_models(args):
-    from .model_table import MODEL_BY_ID
+    from .models import MODEL_BY_ID
 
     models = args.models or _settings(args.settings).models
     if unknown := [model for model in models if model not in MODEL_BY_ID]:
         raise ValueError(f"unknown model {', '.join(unknown)}; `brainalign models` prints the table")
-    from .models.checkpoints import ModelError, fetch
+    from .features.adapters.checkpoints import ModelError, fetch
 
     try:
         folders = fetch(models)
@@ -214,7 +214,7 @@ COMMANDS = (
 
 
 def _settings(path):
-    from .config import load_settings
+    from .settings import load_settings
 
     return load_settings(path)
 

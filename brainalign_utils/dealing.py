@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from .model_table import MODEL_BY_ID
+from .models import MODEL_BY_ID
 
 
 def deal(names: Sequence, n_kernels: int, weight: Callable = lambda name: 1) -> list[list]:

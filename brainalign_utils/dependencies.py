@@ -4,8 +4,8 @@ import ast
 from functools import cache
 from pathlib import Path
 
-from .config import Settings, fingerprint
 from .provenance import file_hash
+from .settings import Settings, fingerprint
 
 PACKAGE = Path(__file__).parent
 NAME = PACKAGE.name

@@ -51,8 +51,8 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from . import dependencies, provenance
-from .config import SettingsError, load_settings, project_root
 from .locks import alone
+from .settings import SettingsError, load_settings, project_root
 
 IOPUB_SECONDS = 300
 """Output of a cell may lag that far behind its end; papermill's 4 s are too few on a full machine."""

@@ -2,7 +2,7 @@
 
 A new region or instruction is a new row here (or, for instructions, a row in the
 settings file); nothing else changes.  Models have a table of their own in
-:mod:`brainalign_utils.model_table`.
+:mod:`brainalign_utils.models`.
 """
 
 from dataclasses import dataclass

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from .model_table import MODEL_BY_ID
+from .models import MODEL_BY_ID
 from .tables import ROI_BY_ID
 
 TITLES = {i: row.title for i, row in [*MODEL_BY_ID.items(), *ROI_BY_ID.items()]}

@@ -25,10 +25,11 @@ settings_file = "workflow/config/phantom.yml"
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from brainalign_utils import config, nsd
+from brainalign_utils import nsd
 from brainalign_utils.phantom import dataset
+from brainalign_utils.settings import load_settings
 
-settings = config.load_settings(settings_file)
+settings = load_settings(settings_file)
 paths = settings.paths
 
 # %% [markdown]

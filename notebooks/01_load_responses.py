@@ -22,10 +22,12 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from brainalign_utils import config, nsd, store
+from brainalign_utils import nsd
+from brainalign_utils.features import store
+from brainalign_utils.settings import load_settings
 from brainalign_utils.tables import ROIS
 
-settings = config.load_settings(settings_file)
+settings = load_settings(settings_file)
 paths = settings.paths
 
 # %% [markdown]

@@ -22,11 +22,14 @@ model = "instructblip"
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from brainalign_utils import alignment, config, encoding, intervals, store, study
+from brainalign_utils.encoding import fitting
+from brainalign_utils.features import store
+from brainalign_utils.results import alignment, intervals, study
+from brainalign_utils.settings import load_settings
 from brainalign_utils.tables import PAPER_GROUPS, ROI_BY_ID
 from brainalign_utils.titles import title_of
 
-settings = config.load_settings(settings_file)
+settings = load_settings(settings_file)
 paths = settings.paths
 responses = store.open_dataset(paths.responses(subject)).load()
 spaces = store.feature_spaces(paths.features(model))
@@ -43,7 +46,7 @@ print(f"{responses.sizes['voxel']} voxels, {responses.sizes['train_stimulus']} t
 main = study.main_component(model)
 masks = {roi: responses.roi_mask.sel(roi=roi).values for roi in ROI_BY_ID if ROI_BY_ID[roi].kind == "group"}
 reader = study.feature_reader(settings, model)
-scores, predictions = encoding.fit_encoding(
+scores, predictions = fitting.fit_encoding(
     spaces, reader, responses, settings.alphas(), settings.encoding, keep_for=masks, keep_component=main
 )
 stored = store.write_dataset(paths.scores(subject, model), scores)
@@ -59,7 +62,7 @@ stored = store.write_dataset(paths.predictions(subject, model), predictions)
 samples = intervals.region_samples(
     predictions,
     scores.isel(space=scores.component.values == main),
-    encoding.targets(responses)[1],
+    fitting.targets(responses)[1],
     list(masks),
     settings.stats.min_ceiling,
     settings.stats.n_bootstraps,
@@ -71,7 +74,7 @@ stored = store.write_dataset(paths.samples(subject, model), samples.to_dataset(n
 best = spaces[spaces.component == main].iloc[
     scores.cv_score.mean("voxel").values[(spaces.component == main).to_numpy()].argmax()
 ]
-null = encoding.shuffled_scores(
+null = fitting.shuffled_scores(
     best, reader, responses, settings.alphas(), settings.encoding,
     settings.stats.n_shuffles, settings.stats.seed,
 )  # fmt: skip

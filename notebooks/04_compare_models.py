@@ -18,11 +18,13 @@ settings_file = "workflow/config/phantom.yml"
 # %%
 import pandas as pd
 
-from brainalign_utils import config, figures, ledger, model_tests, study
+from brainalign_utils import figures
+from brainalign_utils.results import ledger, model_tests, study
+from brainalign_utils.settings import load_settings
 from brainalign_utils.tables import PAPER_GROUPS
 from brainalign_utils.titles import title_of, titled
 
-settings = config.load_settings(settings_file)
+settings = load_settings(settings_file)
 
 # %% [markdown]
 # ## From scores to one number per model and region

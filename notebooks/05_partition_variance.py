@@ -21,13 +21,15 @@ model = "instructblip"
 # %%
 import pandas as pd
 
-from brainalign_utils import config, encoding, study
-from brainalign_utils.partition import stored
-from brainalign_utils.partition.fit import partition_instructions
+from brainalign_utils.encoding import fitting
+from brainalign_utils.encoding.partitioning import partition_instructions
+from brainalign_utils.results import study
+from brainalign_utils.results import partitions as stored
+from brainalign_utils.settings import load_settings
 from brainalign_utils.tables import ROI_BY_ID
 from brainalign_utils.titles import titled
 
-settings = config.load_settings(settings_file)
+settings = load_settings(settings_file)
 responses = study.open_responses(settings, subject)
 
 # %% [markdown]
@@ -41,7 +43,7 @@ responses = study.open_responses(settings, subject)
 masks = {i: responses.roi_mask.sel(roi=i).values for i, roi in ROI_BY_ID.items() if roi.kind == "group"}
 masks = {name: mask for name, mask in masks.items() if mask.any()}
 component, layer_of_roi, layers = study.partition_layers(settings, subject, model, masks)
-Y_train, Y_test = encoding.targets(responses)
+Y_train, Y_test = fitting.targets(responses)
 print(f"{component}, layer {', '.join(map(str, layers))} of {settings.partition.layers!r}")
 
 # %% [markdown]
@@ -58,7 +60,7 @@ by_layer = {}
 for layer in layers:
     features = study.instruction_features(settings, subject, model, component, layer)
     by_layer[layer] = partition_instructions(
-        features, *encoding.without_missing(Y_train, Y_test), settings.alphas(),
+        features, *fitting.without_missing(Y_train, Y_test), settings.alphas(),
         estimator=settings.partition.estimator, n_ratios=settings.partition.n_ratios,
         triples=settings.partition.triples, cv=settings.encoding.n_folds, roi_masks=masks,
         noise_ceiling=responses.noise_ceiling.values, min_ceiling=settings.stats.min_ceiling,

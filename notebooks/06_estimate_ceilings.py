@@ -19,11 +19,14 @@ settings_file = "workflow/config/phantom.yml"
 import numpy as np
 import pandas as pd
 
-from brainalign_utils import config, figures, results, store, study
+from brainalign_utils import figures
+from brainalign_utils.features import store
+from brainalign_utils.results import figure_tables, study
+from brainalign_utils.settings import load_settings
 from brainalign_utils.tables import PAPER_GROUPS
 from brainalign_utils.titles import titled
 
-settings = config.load_settings(settings_file)
+settings = load_settings(settings_file)
 
 # %% [markdown]
 # ## From other brains
@@ -34,7 +37,7 @@ settings = config.load_settings(settings_file)
 # plain value (all others together) stands the extrapolation to infinitely many subjects, $v_0 (1 - e^{-x/\tau_0})$.
 
 # %%
-for subject, ceiling in results.cross_subject_ceilings(settings, progress_bar=False).items():
+for subject, ceiling in figure_tables.cross_subject_ceilings(settings, progress_bar=False).items():
     store.write_dataset(settings.paths.cross_subject(subject), ceiling)
 
 # %%

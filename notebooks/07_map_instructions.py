@@ -16,16 +16,18 @@
 settings_file = "workflow/config/phantom.yml"
 
 # %%
-from brainalign_utils import config, figures, maps, model_tests, results
+from brainalign_utils import figures
+from brainalign_utils.results import maps, model_tests, figure_tables
+from brainalign_utils.settings import load_settings
 from brainalign_utils.tables import PAPER_GROUPS
 from brainalign_utils.titles import title_of
 
-settings = config.load_settings(settings_file)
+settings = load_settings(settings_file)
 models = [model for model in settings.partition.models if model in settings.models]
 instructions = [row.id for row in settings.instruction_rows()]
 cortex, outlines = maps.load_cortex(settings), maps.all_outlines(settings)
 scores = {
-    m: {s: results.normalised_instruction_scores(settings, s, m) for s in settings.subjects} for m in models
+    m: {s: figure_tables.normalised_instruction_scores(settings, s, m) for s in settings.subjects} for m in models
 }
 
 # %% [markdown]
@@ -38,7 +40,7 @@ scores = {
 # %% tags=["figure:figure_3"]
 winners = maps.winner_maps(settings, scores[models[0]])
 fig = figures.plot_best_instruction(winners, cortex, instructions, outlines=outlines, unit="normalised r")
-shares, agreement = results.winner_tables(settings, scores)
+shares, agreement = figure_tables.winner_tables(settings, scores)
 shares = shares[shares.roi.isin(PAPER_GROUPS)].groupby(["model", "roi", "instruction"], sort=False).share.mean()
 mapped = shares[models[0]].reset_index()
 mean = shares.groupby(["roi", "instruction"], sort=False).mean().reset_index()

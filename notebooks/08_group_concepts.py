@@ -18,9 +18,14 @@ settings_file = "workflow/config/phantom.yml"
 # %%
 import pandas as pd
 
-from brainalign_utils import coco, concepts, config, figures, nsd, results, show, store, study
+from brainalign_utils import figures, nsd
+from brainalign_utils.features import store
+from brainalign_utils.figures import show
+from brainalign_utils.nsd import coco
+from brainalign_utils.results import concepts, figure_tables, study
+from brainalign_utils.settings import load_settings
 
-settings = config.load_settings(settings_file)
+settings = load_settings(settings_file)
 models = [model for model in settings.partition.models if model in settings.models]
 ids = study.open_responses(settings, settings.subjects[0]).test_nsd_id.values
 objects = coco.read_objects(settings.paths.coco, nsd.read_stim_info(settings.paths.nsd), ids)
@@ -42,7 +47,7 @@ show.WordTable(pd.DataFrame(rows))
 # %%
 rois = ["nsdgeneral"]
 random = [f"{model}-random" for model in models if f"{model}-random" in settings.models]
-table = results.concept_table(settings, models + random, objects, rois)
+table = figure_tables.concept_table(settings, models + random, objects, rois)
 concept_file = store.write_table(settings.paths.table("concepts"), table)
 trained = table[table.model.isin(models)]
 mean = trained.groupby(["concept", "title", "kind", "instruction", "roi"], sort=False).agg(

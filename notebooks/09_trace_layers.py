@@ -17,15 +17,17 @@
 settings_file = "workflow/config/phantom.yml"
 
 # %%
-from brainalign_utils import config, figures, maps, results, study
+from brainalign_utils import figures
+from brainalign_utils.results import maps, figure_tables, study
+from brainalign_utils.settings import load_settings
 from brainalign_utils.tables import PAPER_GROUPS
 from brainalign_utils.titles import title_of
 
-settings = config.load_settings(settings_file)
+settings = load_settings(settings_file)
 models = [model for model in settings.partition.models if model in settings.models]
 
 # %% tags=["figure:figure_5", "widget:layers"]
-table = results.layer_table(settings, models, PAPER_GROUPS)
+table = figure_tables.layer_table(settings, models, PAPER_GROUPS)
 fig = figures.plot_layers(table)
 figures.save_figure(
     fig, table, "figure_5", settings,

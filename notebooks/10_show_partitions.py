@@ -16,11 +16,13 @@
 settings_file = "workflow/config/phantom.yml"
 
 # %%
-from brainalign_utils import config, figures, maps
-from brainalign_utils.partition.stored import early_higher_table, pair_table, unique_table
+from brainalign_utils import figures
+from brainalign_utils.results import maps
+from brainalign_utils.results.partitions import early_higher_table, pair_table, unique_table
+from brainalign_utils.settings import load_settings
 from brainalign_utils.titles import title_of
 
-settings = config.load_settings(settings_file)
+settings = load_settings(settings_file)
 models = [model for model in settings.partition.models if model in settings.models]
 instructions = [row.id for row in settings.instruction_rows()]
 reference = settings.caption_id()

@@ -24,12 +24,14 @@ settings_file = "workflow/config/phantom.yml"
 # %%
 import pandas as pd
 
-from brainalign_utils import config, figures, study
-from brainalign_utils.model_table import MODEL_BY_ID
+from brainalign_utils import figures
+from brainalign_utils.models import MODEL_BY_ID
+from brainalign_utils.results import study
+from brainalign_utils.settings import load_settings
 from brainalign_utils.tables import PAPER_GROUPS
 from brainalign_utils.titles import titled
 
-settings = config.load_settings(settings_file)
+settings = load_settings(settings_file)
 
 # %% [markdown]
 # ## The contrasts

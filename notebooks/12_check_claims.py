@@ -17,10 +17,14 @@
 settings_file = "workflow/config/phantom.yml"
 
 # %%
-from brainalign_utils import claim_table, claims, config, figures, ledger, show, store
-from brainalign_utils.partition.stored import pair_table
+from brainalign_utils import figures
+from brainalign_utils.features import store
+from brainalign_utils.figures import show
+from brainalign_utils.results import claim_table, claims, ledger
+from brainalign_utils.results.partitions import pair_table
+from brainalign_utils.settings import load_settings
 
-settings = config.load_settings(settings_file)
+settings = load_settings(settings_file)
 
 # %% [markdown]
 # ## Verdicts

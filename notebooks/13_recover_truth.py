@@ -19,9 +19,12 @@ settings_file = "workflow/config/phantom.yml"
 # %%
 import pandas as pd
 
-from brainalign_utils import config, figures, store, truth
+from brainalign_utils import figures
+from brainalign_utils.features import store
+from brainalign_utils.results import truth
+from brainalign_utils.settings import load_settings
 
-settings = config.load_settings(settings_file)
+settings = load_settings(settings_file)
 model = settings.lead_model()
 
 # %% [markdown]

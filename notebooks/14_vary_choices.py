@@ -17,9 +17,10 @@
 settings_file = "workflow/config/phantom.yml"
 
 # %%
-from brainalign_utils import config, variants
+from brainalign_utils.results import variants
+from brainalign_utils.settings import load_settings
 
-settings = config.load_settings(settings_file)
+settings = load_settings(settings_file)
 models = [m for m in (*settings.partition.models, "vit-h") if m in settings.models]
 
 # %% [markdown]

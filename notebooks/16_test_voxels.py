@@ -16,11 +16,13 @@
 settings_file = "workflow/config/phantom.yml"
 
 # %%
-from brainalign_utils import config, store, voxel_tests
+from brainalign_utils.features import store
+from brainalign_utils.results import voxel_tests
+from brainalign_utils.settings import load_settings
 from brainalign_utils.tables import PAPER_GROUPS
 from brainalign_utils.titles import title_of, titled
 
-settings = config.load_settings(settings_file)
+settings = load_settings(settings_file)
 reference = "vit-h" if "vit-h" in settings.models else settings.models[0]
 print(f"{settings.stats.n_permutations} permutations, q < {settings.stats.alpha:g}")
 

@@ -17,12 +17,15 @@
 settings_file = "workflow/config/phantom.yml"
 
 # %%
-from brainalign_utils import config, figures, surface, viewer
-from brainalign_utils.study import main_component
+from brainalign_utils import figures
+from brainalign_utils.figures import surface
+from brainalign_utils.publishing import viewer
+from brainalign_utils.results.study import main_component
+from brainalign_utils.settings import load_settings
 from brainalign_utils.tables import PAPER_GROUPS
 from brainalign_utils.titles import title_of
 
-settings = config.load_settings(settings_file)
+settings = load_settings(settings_file)
 model = settings.lead_model()
 instruction = settings.instruction_rows()[-1].id
 

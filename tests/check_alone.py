@@ -8,8 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from brainalign_utils.config import project_root
 from brainalign_utils.execute import execute
+from brainalign_utils.settings import project_root
 
 
 def main(settings: str) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import zarr
 
-from brainalign_utils.archive import REBUILT, contents
-from brainalign_utils.config import load_settings
+from brainalign_utils.publishing.archive import REBUILT, contents
+from brainalign_utils.settings import load_settings
 
 N_ROWS, N_BYTES = 20, 32
 

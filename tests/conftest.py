@@ -29,7 +29,7 @@ def pytest_addoption(parser):
 
 def phantom_settings():
     """Size of ``phantom_tree``; subject 1 has about 226 nsdgeneral voxels, subject 7 about 182."""
-    from brainalign_utils.config import PhantomSettings
+    from brainalign_utils.settings import PhantomSettings
 
     return PhantomSettings(n_sessions=2, n_voxels=200, n_shared=370, seed=3)
 

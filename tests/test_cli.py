@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from brainalign_utils import cli, model_table, tables
+from brainalign_utils import cli, tables
+from brainalign_utils import models as model_table
 
 
 def run(*arguments):

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from brainalign_utils import cluster
-from brainalign_utils.config import Settings, SettingsError, fingerprint, load_settings, project_root
+from brainalign_utils.settings import Settings, SettingsError, fingerprint, load_settings, project_root
 
 
 @pytest.mark.parametrize(

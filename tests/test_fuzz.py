@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from brainalign_utils import nsd
-from brainalign_utils.config import Settings, SettingsError, load_settings
 from brainalign_utils.nsd import layout
+from brainalign_utils.settings import Settings, SettingsError, load_settings
 
 SLOWLY = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=60)
 

@@ -29,9 +29,13 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from brainalign_utils.model_table import MODEL_BY_ID
-from brainalign_utils.models.checkpoints import draw_weights
-from brainalign_utils.mplug_owl import MplugOwlConfig, MplugOwlForConditionalGeneration, MplugOwlProcessor
+from brainalign_utils.features.adapters.checkpoints import draw_weights
+from brainalign_utils.features.mplug_owl import (
+    MplugOwlConfig,
+    MplugOwlForConditionalGeneration,
+    MplugOwlProcessor,
+)
+from brainalign_utils.models import MODEL_BY_ID
 from brainalign_utils.tables import INSTRUCTIONS
 
 # widths, heads and lengths differ from part to part, so that no mixed-up axis passes

@@ -23,12 +23,7 @@ from .alt import (
 from .ceilings import plot_ceiling_scatter, plot_ceilings
 from .concepts import plot_concepts, plot_instructions
 from .layers import component_title, plot_layers
-from .maps import (
-    plot_best_instruction,
-    plot_maps,
-    plot_roi_locations,
-    winner_rgba,
-)
+from .maps import plot_best_instruction, plot_maps, plot_roi_locations, winner_rgba
 from .models import plot_ablations, plot_models
 from .partition import plot_early_higher, plot_pair_matrix
 from .recovery import plot_benchmark, plot_choices, plot_recovery

@@ -4,16 +4,7 @@ import numpy as np
 
 from ..titles import title_of
 from . import marks
-from .style import (
-    ALL,
-    INK,
-    MUTED,
-    in_level_order,
-    instruction_colours,
-    new_figure,
-    require,
-    styled,
-)
+from .style import ALL, INK, MUTED, in_level_order, instruction_colours, new_figure, require, styled
 
 
 @styled

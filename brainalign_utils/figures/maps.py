@@ -6,15 +6,9 @@ from matplotlib.colors import Normalize, to_rgb
 from matplotlib.legend_handler import HandlerTuple
 from matplotlib.patches import Patch
 
-from ..flat import draw_outlines, flatmap
 from . import marks
-from .style import (
-    WIDTH,
-    in_level_order,
-    instruction_colours,
-    new_figure,
-    styled,
-)
+from .flat import draw_outlines, flatmap
+from .style import WIDTH, in_level_order, instruction_colours, new_figure, styled
 from .winners import instruction_label
 
 _ALPHAS = (0.3, 0.65, 1.0)
@@ -101,7 +95,7 @@ def plot_best_instruction(
         One panel each ("subject 1", ..., "group"): arrays of shape (n_vertices,), ``best`` an index into
         ``instructions`` or -1, ``margin`` in the unit of the score.
     cortex : Cortex
-        Of :func:`brainalign_utils.surface.load_cortex`.
+        Of :func:`brainalign_utils.figures.surface.load_cortex`.
     instructions : sequence of str
         Ids.
     outlines : dict of area -> bool array of shape (n_vertices,), or dict of title -> such a dict, or None

@@ -4,21 +4,11 @@ from textwrap import fill
 
 import numpy as np
 
-from ..model_table import MODEL_BY_ID
+from ..models import MODEL_BY_ID
 from ..tables import PAPER_GROUPS
 from ..titles import title_of
 from . import marks
-from .style import (
-    ALL,
-    GRID,
-    INK,
-    MUTED,
-    ROLE_MARKS,
-    model_marks,
-    new_figure,
-    require,
-    styled,
-)
+from .style import ALL, GRID, INK, MUTED, ROLE_MARKS, model_marks, new_figure, require, styled
 
 _ROLE_TITLES = {
     "mllm": "instruction-tuned MLLM",

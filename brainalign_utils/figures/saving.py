@@ -8,8 +8,8 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..config import Settings, fingerprint, project_root
 from ..provenance import file_hash, record
+from ..settings import Settings, fingerprint, project_root
 from .style import MUTED, WARNING, book_style
 
 NOTICES = {

@@ -10,7 +10,7 @@ from functools import wraps
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from ..model_table import MODEL_BY_ID
+from ..models import MODEL_BY_ID
 from ..tables import INSTRUCTIONS
 
 ALL = "all"

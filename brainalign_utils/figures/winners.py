@@ -8,15 +8,7 @@ from matplotlib.patches import Patch
 from ..tables import INSTRUCTION_BY_ID
 from ..titles import title_of
 from . import marks
-from .style import (
-    MUTED,
-    in_level_order,
-    ink_on,
-    instruction_colours,
-    new_figure,
-    require,
-    styled,
-)
+from .style import MUTED, in_level_order, ink_on, instruction_colours, new_figure, require, styled
 
 
 def instruction_label(instruction: str, width: int = 36) -> str:

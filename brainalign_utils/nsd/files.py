@@ -18,11 +18,7 @@ from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
 
 from . import layout
-from .layout import (
-    DamagedFileError,
-    MissingFileError,
-    NoPermissionError,
-)
+from .layout import DamagedFileError, MissingFileError, NoPermissionError
 
 
 @contextmanager

@@ -6,8 +6,8 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
-from .. import design, reliability
 from ..tables import BETA_SCALE, ROIS, subject_name
+from . import design, reliability
 from .betas import prefetch, read_session, session_files, suffix
 from .files import read_design
 from .volumes import ncsnr_path, read_mask, read_mask_labels, read_ncsnr

@@ -32,8 +32,8 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.models.idefics.image_processing_pil_idefics import IdeficsImageProcessorPil
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from .. import model_table
-from ..mplug_owl import MplugOwlConfig, MplugOwlForConditionalGeneration, MplugOwlProcessor
+from .. import models as model_table
+from ..features.mplug_owl import MplugOwlConfig, MplugOwlForConditionalGeneration, MplugOwlProcessor
 from ..tables import INSTRUCTIONS
 from .answers import vocabulary
 from .training_data import IMAGE_SIZE, PATCH_SIZE

@@ -20,7 +20,7 @@ import yaml
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from ..config import PhantomSettings
+from ..settings import PhantomSettings
 from ..tables import ROI_LABELS, SUBJECTS, subject_name
 from . import writer
 from .annotations import coco_annotations

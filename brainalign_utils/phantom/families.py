@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
-from .. import model_table
-from ..mplug_owl import IMAGE_TOKEN_INDEX
+from .. import models as model_table
+from ..features.mplug_owl import IMAGE_TOKEN_INDEX
 from ..tables import INSTRUCTION_BY_ID
 from .checkpoint_shapes import BOS, EOS, IMAGE, MEAN, N_QUERIES, PAD, STD, make_tokenizer
 

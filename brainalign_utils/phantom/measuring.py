@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModel, AutoModelForImageTextToText, AutoProcessor
 
-from ..mplug_owl import MplugOwlProcessor
+from ..features.mplug_owl import MplugOwlProcessor
 from ..tables import INSTRUCTIONS
 from .answers import answers, captions
 from .families import PROMPTS, instruction_text, to_pixels

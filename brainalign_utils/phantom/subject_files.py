@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from ..design import RepeatMoments, zscore_session
-from ..reliability import ncsnr_from_moments, noise_ceiling
+from ..nsd.design import RepeatMoments, zscore_session
+from ..nsd.reliability import ncsnr_from_moments, noise_ceiling
 from ..tables import BETA_SCALE, N_TRIALS_PER_SESSION, ROI_LABELS, subject_name
 from . import writer
 from .areas import BEST_INSTRUCTIONS, FAMILIES

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import nnls
 
-from ..config import Settings
+from ..settings import Settings
 from .counts import CHOICES
 from .records import ARTIFACTS, disk_usage, study_records
 from .runs import COMPOSED, amounts, array_bytes, memory_bytes

@@ -5,8 +5,8 @@ from math import comb
 
 import numpy as np
 
-from ..config import Settings
-from ..model_table import MODEL_BY_ID
+from ..models import MODEL_BY_ID
+from ..settings import Settings
 from ..tables import N_TRIALS_PER_SESSION, ROIS
 
 N_TRIPLE_WEIGHTINGS = 7

@@ -1,7 +1,7 @@
 """GPU time: measured rates where there are any, else operations over an assumed speed."""
 
-from ..config import Settings
-from ..model_table import MODEL_BY_ID
+from ..models import MODEL_BY_ID
+from ..settings import Settings
 
 
 def extraction_seconds(

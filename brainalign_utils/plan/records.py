@@ -5,7 +5,7 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 
-from ..config import Settings
+from ..settings import Settings
 from .counts import CHOICES
 from .runs import RULES
 from .tables import N_KERNELS, planned_runs

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from math import prod
 
-from ..config import Settings
-from ..model_table import MODEL_BY_ID
-from ..store.features import KEPT_BYTES, N_KEPT
+from ..features.store.features import KEPT_BYTES, N_KEPT
+from ..models import MODEL_BY_ID
+from ..settings import Settings
 from ..tables import N_TRIALS_PER_SESSION, ROIS
 from .counts import (
     BASES,

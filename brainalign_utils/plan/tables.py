@@ -8,8 +8,8 @@ import pandas as pd
 import yaml
 
 from ..cluster import RULES, JobRequest
-from ..config import Settings
 from ..dealing import deal, model_weight
+from ..settings import Settings
 from ..tables import subject_name
 from .counts import BASES, CHOICES, Counts, count
 from .runs import RESULTS, Run, Task, run_cost

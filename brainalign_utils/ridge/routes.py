@@ -6,15 +6,7 @@ import numpy as np
 import torch
 
 from .filters import choose_nodes
-from .folds import (
-    Basis,
-    Design,
-    DowndateFolds,
-    SpectralFolds,
-    dual_basis,
-    primal_basis,
-    targets_in_basis,
-)
+from .folds import Basis, Design, DowndateFolds, SpectralFolds, dual_basis, primal_basis, targets_in_basis
 from .gram import CONDITION_LIMIT, compute_grams, is_well_conditioned, largest_eigenvalue
 
 PRODUCT_SLACK, ILL_CONDITIONED_SLACK = 30, 3

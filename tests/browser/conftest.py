@@ -11,8 +11,8 @@ import pytest
 from playwright.sync_api import sync_playwright
 from visiting import Visitor
 
-from brainalign_utils import publish
-from brainalign_utils.config import load_settings, project_root
+from brainalign_utils.publishing import publish
+from brainalign_utils.settings import load_settings, project_root
 
 PROGRAMS = ("chromium", "google-chrome", "chromium-browser")
 OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"

@@ -12,7 +12,7 @@ import pytest
 from fixtures import studies
 
 from brainalign_utils import plan, provenance
-from brainalign_utils.config import load_settings
+from brainalign_utils.settings import load_settings
 
 pytestmark = pytest.mark.slurm
 

@@ -1,0 +1,1 @@
+"""Features and responses to scores, predictions and variance partitions."""

@@ -1,0 +1,1 @@
+"""Stimuli and instructions to features: adapters, extraction, and the store of features."""

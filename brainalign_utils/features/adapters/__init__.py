@@ -1,0 +1,80 @@
+"""Models of the study: checkpoints and one adapter per family.
+
+An adapter runs a model on images and instructions and hands out pooled layer states.  A new
+checkpoint of a known family is a row of :mod:`brainalign_utils.models`; a new family is a class
+here.
+"""
+
+import torch
+
+from ...models import MODEL_BY_ID, Model
+from .base import Adapter, Component, LanguageAdapter
+from .checkpoints import ModelError, checkpoint_folder, fetch, resolve_device
+from .idefics import IdeficsAdapter
+from .pixels import BLANK_GREY
+from .prefixed import LlavaAdapter, MplugOwlAdapter
+from .qformer import Blip2Adapter, InstructBlipAdapter
+from .rows import Prompt
+from .unprompted import ClipAdapter, TextAdapter, VitAdapter
+
+FAMILIES = {
+    "instructblip": InstructBlipAdapter,
+    "blip2": Blip2Adapter,
+    "idefics": IdeficsAdapter,
+    "mplug_owl": MplugOwlAdapter,
+    "llava": LlavaAdapter,
+    "vit": VitAdapter,
+    "clip": ClipAdapter,
+    "text": TextAdapter,
+}
+
+__all__ = [
+    "BLANK_GREY",
+    "FAMILIES",
+    "Adapter",
+    "Component",
+    "LanguageAdapter",
+    "ModelError",
+    "Prompt",
+    "checkpoint_folder",
+    "fetch",
+    "load_adapter",
+    "model_row",
+    "resolve_device",
+]
+
+
+def model_row(model_id: str) -> Model:
+    """Row of a model.
+
+    Raises
+    ------
+    ModelError
+        For an unknown id.
+    """
+    if model_id not in MODEL_BY_ID:
+        raise ModelError(f"unknown model {model_id!r}; known: {', '.join(MODEL_BY_ID)}")
+    return MODEL_BY_ID[model_id]
+
+
+def load_adapter(row: Model, folder, device="auto", dtype="auto", image_size="native", span=None) -> Adapter:
+    """Load a model for extraction.
+
+    Parameters
+    ----------
+    row : Model
+    folder : Path
+        Checkpoint on disk (:func:`checkpoint_folder`).
+    device : str
+        "auto", "cpu", "cuda" or "cuda:N".
+    dtype : {"auto", "float32", "bfloat16"}
+        "auto" is the row's on a GPU and float32 elsewhere.
+    image_size : "native" or int
+    span : {"prompt", "image", "all"} or None
+        Prompt positions to pool over.
+    """
+    place = resolve_device(device)
+    if dtype == "auto":
+        dtype = row.dtype if place.type == "cuda" else "float32"
+    family = FAMILIES[row.family]
+    return family(row, folder, place, getattr(torch, dtype), image_size, span)

@@ -1,0 +1,105 @@
+"""Tables of words and the ledger, for readers: nothing is cut off, and dark pages stay dark."""
+
+from dataclasses import dataclass
+from html import escape
+
+import pandas as pd
+
+FIGURE_PAGES = {
+    "figure-2": "04_compare_models",
+    "figure-3": "07_map_instructions",
+    "figure-4": "08_group_concepts",
+    "figure-5": "09_trace_layers",
+    "figure-6": "10_show_partitions",
+    "claims": "12_check_claims",
+}
+"""Notebook that holds each figure to which claims refer."""
+
+
+@dataclass(frozen=True)
+class WordTable:
+    """A table whose cells hold sentences; shows itself in a notebook.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Undefined cells stay empty.
+    index : bool
+        Show the row names.
+    digits : int
+        Decimals of numbers.
+    """
+
+    frame: pd.DataFrame
+    index: bool = False
+    digits: int = 3
+
+    def _repr_html_(self) -> str:
+        with pd.option_context("display.max_colwidth", None):
+            return self.frame.to_html(
+                index=self.index,
+                classes="words",
+                border=0,
+                na_rep="",
+                float_format=f"{{:.{self.digits}f}}".format,
+            )
+
+    def __repr__(self) -> str:
+        return self.frame.to_string(index=self.index, na_rep="")
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Entries of the ledger, one below the other; shows itself in a notebook.
+
+    Parameters
+    ----------
+    frame : DataFrame of :func:`brainalign_utils.results.claims.evaluate`
+    """
+
+    frame: pd.DataFrame
+
+    def _repr_html_(self) -> str:
+        return f'<div class="ledger">{"".join(map(_entry, self.frame.to_dict("records")))}</div>'
+
+    def __repr__(self) -> str:
+        return self.frame[["text", "reported", "computed", "verdict"]].to_string(index=False, na_rep="")
+
+
+def _entry(row: dict) -> str:
+    """One claim: what was said, what was found, and what stands between the two."""
+    number = "" if pd.isna(row["number"]) else f"{row['number']:.0f}. "
+    facts = {
+        "verdict": f"<strong>{escape(row['verdict'])}</strong>",
+        "reported": _reported(row),
+        "computed": _computed(row),
+        "source": escape(row["source"]),
+        "scope": escape(row["scope"]),
+        "tolerance": escape(row["why"]),
+        "note": escape(row["note"]),
+        "method on simulated data": escape(row["recovery"]),
+        "shown in": figure_link(row["figure"]),
+    }
+    listed = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in facts.items() if text)
+    return f'<section id="claim-{row["id"]}"><p>{number}{escape(row["text"])}</p><dl>{listed}</dl></section>'
+
+
+def _reported(row: dict) -> str:
+    if pd.isna(row["reported"]):
+        return "no public number"
+    within = "" if pd.isna(row["tolerance"]) else f" ± {row['tolerance']:g}"
+    return f"{row['reported']:g}{within}"
+
+
+def _computed(row: dict) -> str:
+    if pd.isna(row["computed"]):
+        return "none"
+    return f"{row['computed']:.3f} [{row['low']:.3f}, {row['high']:.3f}], {row['n_subjects']:.0f} subjects"
+
+
+def figure_link(figure: str) -> str:
+    """Link to where the book has a figure of the paper, or its own of a tension."""
+    page = FIGURE_PAGES[figure]
+    anchor = "tension" if figure == "claims" else figure
+    text = "the plot of the tension" if figure == "claims" else f"the paper's {figure.replace('-', ' ')}"
+    return f'<a href="{page}.html#fig-{anchor}">{text}</a>'

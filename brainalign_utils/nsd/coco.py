@@ -1,0 +1,157 @@
+"""Captions and objects of NSD's pictures, from COCO's annotation files.
+
+An NSD picture is a square crop of a COCO photograph; what lies outside the crop is not in
+the picture and is left out here.  No photograph is opened.  The real ``instances_train2017.json``
+(450 MB) is parsed whole: pass all pictures in one call.
+"""
+
+import contextlib
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pycocotools.coco import COCO
+
+from .layout import parse_crop_box
+
+ARCHIVE = "http://images.cocodataset.org/annotations/annotations_trainval2017.zip"
+"""Where COCO's annotation files come from."""
+
+
+class CocoError(Exception):
+    """Annotations that are missing or do not belong to these pictures; the message has the remedy."""
+
+
+def read_captions(coco_root: str | Path, stim_info: pd.DataFrame, nsd_ids) -> pd.DataFrame:
+    """Captions that people wrote for the photographs.
+
+    Parameters
+    ----------
+    coco_root : path
+        Folder with ``annotations/captions_{train,val}2017.json``.
+    stim_info : DataFrame
+        Of :func:`brainalign_utils.nsd.read_stim_info`.
+    nsd_ids : int array of shape (n_stimuli,)
+
+    Returns
+    -------
+    captions : DataFrame
+        Columns nsd_id, caption; usually five rows a picture, pictures in the order given.
+
+    Raises
+    ------
+    CocoError
+        If a file is missing or unreadable, or a picture is not in it.
+    """
+    rows = []
+    for nsd_id, coco, coco_id, _ in _pictures(coco_root, "captions", stim_info, nsd_ids):
+        rows += [(nsd_id, annotation["caption"].strip()) for annotation in coco.imgToAnns.get(coco_id, ())]
+    return pd.DataFrame(rows, columns=["nsd_id", "caption"]).astype({"nsd_id": np.int32})
+
+
+def read_objects(coco_root: str | Path, stim_info: pd.DataFrame, nsd_ids) -> pd.DataFrame:
+    """Objects inside the pictures.
+
+    Parameters
+    ----------
+    coco_root : path
+        Folder with ``annotations/instances_{train,val}2017.json``.
+    stim_info : DataFrame
+        Of :func:`brainalign_utils.nsd.read_stim_info`; its cropBox says which part of the
+        photograph is the picture.
+    nsd_ids : int array of shape (n_stimuli,)
+
+    Returns
+    -------
+    objects : DataFrame
+        Columns nsd_id, category, supercategory, area_fraction (of the picture, 0 to 1); a row
+        for each object of which something is inside.  A picture without objects has no row.
+
+    Raises
+    ------
+    CocoError
+        If a file is missing or unreadable, or a picture is not in it.
+    """
+    rows = []
+    for nsd_id, coco, coco_id, crop_box in _pictures(coco_root, "instances", stim_info, nsd_ids):
+        photograph = coco.imgs[coco_id]
+        crop = crop_pixels(crop_box, photograph["width"], photograph["height"])
+        for annotation in coco.imgToAnns.get(coco_id, ()):
+            if fraction := _area_inside(coco, annotation, crop):
+                category = coco.cats[annotation["category_id"]]
+                rows.append((nsd_id, category["name"], category["supercategory"], fraction))
+    columns = ["nsd_id", "category", "supercategory", "area_fraction"]
+    return pd.DataFrame(rows, columns=columns).astype({"nsd_id": np.int32, "area_fraction": np.float64})
+
+
+def crop_pixels(crop_box: str, width: int, height: int) -> tuple[int, int, int, int]:
+    """The crop in pixels of the photograph.
+
+    Parameters
+    ----------
+    crop_box : str
+        ``"(top, bottom, left, right)"``, fractions cut off at each side.
+    width, height : int
+
+    Returns
+    -------
+    x0, y0, x1, y1 : int
+        The picture is ``photograph[y0:y1, x0:x1]``.
+    """
+    top, bottom, left, right = parse_crop_box(crop_box)
+    return (
+        round(left * width),
+        round(top * height),
+        round((1 - right) * width),
+        round((1 - bottom) * height),
+    )
+
+
+def _area_inside(coco, annotation, crop):
+    """Part of the picture that an object covers; 0 if its box lies outside."""
+    x0, y0, x1, y1 = crop
+    left, top, width, height = annotation["bbox"]
+    overlap_x = min(left + width, x1) - max(left, x0)
+    overlap_y = min(top + height, y1) - max(top, y0)
+    picture = (x1 - x0) * (y1 - y0)
+    if min(overlap_x, overlap_y) <= 0:
+        return 0.0
+    if left >= x0 and top >= y0 and left + width <= x1 and top + height <= y1:
+        return annotation["area"] / picture
+    return int(coco.annToMask(annotation)[y0:y1, x0:x1].sum()) / picture
+
+
+def _pictures(coco_root, kind, stim_info, nsd_ids):
+    """Yield nsd_id, the COCO file with its photograph, cocoId and cropBox; each file is opened once."""
+    files = {}
+    nsd_ids = np.asarray(nsd_ids, dtype=int)
+    if len(unknown := np.setdiff1d(nsd_ids, stim_info.index)):
+        raise CocoError(f"nsd_id {unknown[0]} is not in stim_info, which has 0 to {stim_info.index.max()}")
+    for row in stim_info.loc[nsd_ids, ["cocoId", "cocoSplit", "cropBox"]].itertuples():
+        split, coco_id = row.cocoSplit, int(row.cocoId)
+        path = Path(coco_root) / "annotations" / f"{kind}_{split}.json"
+        if split not in files:
+            files[split] = _open(path)
+        if coco_id not in files[split].imgs:
+            raise CocoError(
+                f"picture nsd_id {row.Index} is photograph {coco_id} of {split}, which {path} does not hold; "
+                f"take the annotations of 2017 from {ARCHIVE}"
+            )
+        yield int(row.Index), files[split], coco_id, row.cropBox
+
+
+def _open(path):
+    if not path.is_file():
+        raise CocoError(
+            f"{path} does not exist; download {ARCHIVE} and unpack annotations/{path.name} below "
+            f"{path.parent.parent}, or set coco_root to the folder that holds annotations"
+        )
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
+            return COCO(path)
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, AssertionError) as error:
+        raise CocoError(
+            f"{path} is truncated or damaged ({error!r}); unpack it again from {ARCHIVE}"
+        ) from error

@@ -1,0 +1,1 @@
+"""Executed notebooks to a book and an archive."""

@@ -1,0 +1,1 @@
+"""Derived files of a study to tidy tables."""

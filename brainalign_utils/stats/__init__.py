@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: scores, ceilings, resampling, permutation, tests."""
