@@ -8,7 +8,7 @@ import pytest
 from brainalign_utils.settings import project_root
 
 NOTEBOOKS = sorted((project_root() / "notebooks").glob("*.py"))
-MAX_CELL_LINES = 15
+MAX_CELL_LINES = 20
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)

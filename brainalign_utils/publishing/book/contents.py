@@ -58,16 +58,9 @@ def notebook_pages(root: Path, data: str = "phantom") -> list[str]:
 def book_sources(root: Path) -> list[str]:
     """Files outside the notebooks on which the built book depends, relative to ``root``."""
     package = root / "brainalign_utils"
-    code = [
-        package / "publish.py",
-        *package.glob("book/*.py"),
-        *package.glob("plan/*.py"),
-        package / "cluster.py",
-        package / "dependencies.py",
-        package / "measured.py",
-    ]
+    code = [*package.glob("publishing/**/*.py"), *package.glob("plan/*.py"), *package.glob("*.py")]
     for name in DOCUMENTED:
-        code += [package / f"{name}.py", *(package / name).glob("*.py")]
+        code += [package / f"{name.replace('.', '/')}.py", *(package / name.replace(".", "/")).glob("*.py")]
     texts = [root / name for name in ("_toc.yml", "_config.yml", "CITATION.cff", "CHANGELOG.md")]
     texts += [
         root / "workflow/config/nsd.yml",
