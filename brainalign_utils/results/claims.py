@@ -1,9 +1,9 @@
 """The ledger: what the paper claims against what this study computed.
 
 Claims, the paper's numbers and the authors' own scores are data (folder ``data``).  A rule per kind of claim
-takes the tidy result tables and returns a :class:`Finding`: a number, its interval (Student t across subjects)
-and a verdict, or raises :class:`NotTestable`.  On simulated data no claim gets a value or a verdict, only
-whether the method recovers what was planted.
+takes the tidy result tables and returns a :class:`Finding`: a number, its interval (Student t across
+subjects) and a verdict, or raises :class:`NotTestable`.  On simulated data no claim gets a value or a
+verdict, only whether the method recovers what was planted.
 """
 
 import csv
