@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from .tables import BETA_VERSIONS, SPACES
+
 BUCKET = "natural-scenes-dataset"
 
 
@@ -52,6 +54,8 @@ def _declare_download(parser):
     parser.add_argument("--sessions", type=_positive, help="first sessions only (default: all)")
     parser.add_argument("--rois", nargs="+", help="ROI volumes (default: those that the study reads)")
     parser.add_argument("--format", choices=("hdf5", "nii.gz"), default="hdf5", help="of the betas")
+    parser.add_argument("--betas", choices=BETA_VERSIONS, help="version (default: of the settings)")
+    parser.add_argument("--space", choices=SPACES, help="grid (default: of the settings)")
     parser.add_argument("--no-stimuli", action="store_true", help="without the pictures (37 GB)")
     parser.add_argument("--bucket", default=BUCKET)
     parser.add_argument("--endpoint-url", help="another S3 server than Amazon's")
@@ -72,7 +76,13 @@ def _download(args):
     subjects = args.subjects or settings.subjects
     sessions = args.sessions or settings.n_sessions or _all_sessions(subjects)
     keys = study_keys(
-        subjects, sessions, args.rois or tables.ROI_VOLUMES, args.format, stimuli=not args.no_stimuli
+        subjects,
+        sessions,
+        args.rois or tables.ROI_VOLUMES,
+        args.format,
+        stimuli=not args.no_stimuli,
+        betas=args.betas or settings.betas,
+        space=args.space or settings.space,
     )
     try:
         plan = download(

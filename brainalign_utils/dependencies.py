@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent
 NAME = PACKAGE.name
 
 SETTINGS_PARTS = {
-    "dataset": ("data", "nsd_root", "coco_root", "phantom", "subjects", "name"),
+    "dataset": ("data", "nsd_root", "coco_root", "phantom", "subjects", "betas", "space", "name"),
     "responses": ("n_sessions", "session_zscore"),
     "features": ("features", "instructions", "extra_instructions", "checkpoints"),
     "encoding": ("encoding",),

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from brainalign_utils.figures.show import FIGURE_PAGES, Ledger, WordTable
-from brainalign_utils.results import claim_table, claims
+from brainalign_utils.results import claims
 from brainalign_utils.settings import project_root
 
 
@@ -26,7 +26,7 @@ def test_undefined_cells_are_empty():
 
 @pytest.fixture(scope="module")
 def verdicts():
-    return claims.evaluate(claim_table.load_claims(), {}, "phantom")
+    return claims.evaluate(claims.load_claims(), {}, "phantom")
 
 
 def test_an_entry_says_everything_about_its_claim(verdicts):
