@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from . import DEFAULT_SETTINGS, BrainalignError
-from .tables import ROI_VOLUMES, subject_number
+from .tables import BETA_VERSIONS, ROI_VOLUMES, SPACES, subject_number
 
 
 class UserPath(click.Path):
@@ -89,6 +89,8 @@ def doctor(nsd, expected, subjects, sessions, coco, deep, verbose):
 @click.option("--sessions", type=COUNT, help="first sessions only (default: all)")
 @click.option("--rois", multiple=True, help="ROI volumes (default: those that the study reads)")
 @click.option("--format", type=click.Choice(["hdf5", "nii.gz"]), default="hdf5", help="of the betas")
+@click.option("--betas", type=click.Choice(BETA_VERSIONS), help="version (default: of the settings)")
+@click.option("--space", type=click.Choice(SPACES), help="grid (default: of the settings)")
 @click.option("--no-stimuli", is_flag=True, help="without the images (37 GB)")
 @click.option("--bucket", default="natural-scenes-dataset", show_default=True)
 @click.option("--endpoint-url", help="another S3 server than Amazon's")
@@ -96,8 +98,9 @@ def doctor(nsd, expected, subjects, sessions, coco, deep, verbose):
 @click.option("--verify", type=click.Choice(["checksum", "size"]), default="checksum", show_default=True)
 @click.option("--yes", is_flag=True, help="accept the terms of use; do not ask")
 def download(
-    to, file, subjects, sessions, rois, format, no_stimuli, bucket, endpoint_url, workers, verify, yes
-):
+    to, file, subjects, sessions, rois, format, betas, space, no_stimuli, bucket, endpoint_url, workers,
+    verify, yes,
+):  # fmt: skip
     """Fetch what a study needs from NSD's bucket."""
     from .nsd.doctor import load_expected
     from .nsd.download import download
@@ -111,7 +114,10 @@ def download(
     subjects = subjects or settings.subjects
     numbers = load_expected("")["subjects"]
     sessions = sessions or settings.n_sessions or {s: numbers[s]["n_sessions"] for s in subjects}
-    keys = study_keys(subjects, sessions, rois or ROI_VOLUMES, format, stimuli=not no_stimuli)
+    keys = study_keys(
+        subjects, sessions, rois or ROI_VOLUMES, format, stimuli=not no_stimuli,
+        betas=betas or settings.betas, space=space or settings.space,
+    )  # fmt: skip
     plan = download(
         root, keys, bucket, endpoint_url, lambda plan: _confirm(plan, yes), workers, verify,
         progress_bar=sys.stderr.isatty(),

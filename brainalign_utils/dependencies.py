@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent
 NAME = PACKAGE.name
 
 SETTINGS_PARTS = {
-    "dataset": ("data", "nsd_root", "coco_root", "phantom", "subjects", "name"),
+    "dataset": ("data", "nsd_root", "coco_root", "phantom", "subjects", "betas", "space", "name"),
     "responses": ("n_sessions", "session_zscore"),
     "features": ("features", "instructions", "extra_instructions", "checkpoints"),
     "encoding": ("encoding",),
@@ -28,7 +28,7 @@ PARTS_OF_NOTEBOOK = {
     "01_load_responses": ("dataset", "responses"),
     "02_extract_features": ("features",),
     "03_fit_encoding": ("encoding",),
-    "05_partition_variance": ("partition",),
+    "04_partition_variance": ("partition",),
 }
 """Parts that a notebook reads; those that are not listed summarise a study and read ``study``."""
 

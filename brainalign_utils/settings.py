@@ -18,7 +18,7 @@ from .artifacts import Paths
 from .cluster import ClusterSettings
 from .models import MODEL_BY_ID, without_phantom
 from .settings_errors import explain
-from .tables import INSTRUCTION_BY_ID, SUBJECTS, Instruction
+from .tables import BETA_VERSIONS, INSTRUCTION_BY_ID, SPACES, SUBJECTS, Instruction
 
 POOLINGS = ("generated", "prompt", "last", "image", "authors-all-tokens", "authors-sampled")
 
@@ -186,6 +186,8 @@ class Settings(_Section):
     coco_root: Path | None = None
     subjects: Annotated[tuple[int, ...], Field(min_length=1)] = SUBJECTS
     n_sessions: int | None = Field(None, ge=1, le=40)
+    betas: Literal[BETA_VERSIONS] = Field("betas_fithrf_GLMdenoise_RR", description="NSD's GLM for the betas")
+    space: Literal[SPACES] = Field("func1pt8mm", description="grid of betas and regions; 1.8 mm or 1 mm")
     session_zscore: bool = True
     convention: Literal["default", "authors"] = "default"
     models: Annotated[tuple[str, ...], Field(min_length=1)] = ("vit-h", "clip-image", "instructblip")

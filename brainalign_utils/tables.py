@@ -17,6 +17,12 @@ N_TRIALS_PER_SESSION = 750
 BETA_SCALE = 300.0
 """Betas are stored as int16; divided by this they are percent signal change."""
 
+BETA_VERSIONS = ("betas_assumehrf", "betas_fithrf", "betas_fithrf_GLMdenoise_RR")
+"""NSD's three single-trial GLMs: a canonical HRF; an HRF fitted per voxel; that with GLMdenoise and ridge."""
+
+SPACES = ("func1pt8mm", "func1mm")
+"""Grids of NSD's functional volumes: 1.8 mm, and the 1 mm upsampling."""
+
 
 def subject_name(subject: int) -> str:
     """Folder name of a subject in NSD's tree, ``subj01`` for 1."""

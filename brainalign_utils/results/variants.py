@@ -53,7 +53,13 @@ def fit_variants(settings: Settings, models, progress_bar: bool = True) -> None:
     for subject in tqdm(settings.subjects, disable=not progress_bar, desc="other choices", unit="subject"):
         responses = study.open_responses(settings, subject)
         unscaled = nsd.load_responses(
-            settings.paths.nsd, subject, settings.n_sessions, session_zscore=False, progress_bar=False
+            settings.paths.nsd,
+            subject,
+            settings.n_sessions,
+            settings.betas,
+            settings.space,
+            session_zscore=False,
+            progress_bar=False,
         )
         targets = encoding.targets(responses), encoding.targets(unscaled)
         for model in models:
