@@ -88,9 +88,7 @@ def test_errors_are_one_line_without_traceback(arguments, message, tmp_path, mon
     assert not any(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    "subjects", [["1", "9"], ["subj02", "subj9"], ["1", "--sessions", "1", "--subjects", "9"]]
-)
+@pytest.mark.parametrize("subjects", ["1 9", "subj02 subj9", "1 --sessions 1 --subjects 9"])
 def test_lists_after_one_option(subjects, capsys):
     """Every value of --subjects is looked at, and what follows another option is no value of it."""
     assert cli.main(["download", "--to", "x", "--rois", "a", "b", "--subjects", *subjects.split()]) == 2
