@@ -28,7 +28,7 @@ PARTS_OF_NOTEBOOK = {
     "01_load_responses": ("dataset", "responses"),
     "02_extract_features": ("features",),
     "03_fit_encoding": ("encoding",),
-    "05_partition_variance": ("partition",),
+    "04_partition_variance": ("partition",),
 }
 """Parts that a notebook reads; those that are not listed summarise a study and read ``study``."""
 

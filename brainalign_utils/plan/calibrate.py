@@ -10,7 +10,7 @@ from .records import ARTIFACTS, disk_usage, study_records
 from .runs import COMPOSED, amounts, array_bytes, memory_bytes
 from .tables import N_KERNELS, planned_tasks
 
-RESIDENT = ("03_fit_encoding", "05_partition_variance")
+RESIDENT = ("03_fit_encoding", "04_partition_variance")
 """What these read and free again stays resident in part, more of it the larger their arrays are."""
 
 

@@ -15,7 +15,7 @@ ARTIFACTS = {
     "01_load_responses": ("responses", "voxels"),
     "02_extract_features": ("features", "answers"),
     "03_fit_encoding": ("scores", "predictions", "nulls", "samples"),
-    "05_partition_variance": ("partition",),
+    "04_partition_variance": ("partition",),
     CHOICES: ("choices", "poolings"),
 }
 """Folders below the study's that hold what a notebook wrote; the others are counted as results."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-PHANTOM_ONLY = ("notebooks/00_make_phantom", "notebooks/13_recover_truth")
+PHANTOM_ONLY = ("notebooks/00_make_phantom", "notebooks/14_recover_truth")
 ROOT_PAGE = "index"
 DOCUMENTED = (
     *("tables", "models", "settings", "nsd", "nsd.design", "nsd.reliability", "nsd.coco", "features.store"),

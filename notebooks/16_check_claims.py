@@ -71,7 +71,7 @@ figures.save_figure(
     fig, early, "tension", settings,
     caption="Multimodal language models minus ViT-H in early visual cortex, under each combination of choices.",
     alt=figures.alt_choices(early, unit="multimodal minus vision-only in early visual cortex"),
-    command="make figure NOTEBOOK=12_check_claims",
+    command="make figure NOTEBOOK=16_check_claims",
 )  # fmt: skip
 
 # %% [markdown]
