@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from ... import BrainalignError
+
 WRITERS = {
     "responses": "01_load_responses",
     "voxels": "01_load_responses",
@@ -20,7 +22,7 @@ WRITERS = {
 ONCE_A_STUDY = ("05", "09", "14", "15", "16")
 
 
-class StoreError(RuntimeError):
+class StoreError(BrainalignError):
     """An artifact that is missing, damaged, locked or made with other settings."""
 
 
