@@ -42,7 +42,8 @@ def session_files(
 
     Examples
     --------
-    >>> [path.name for path in nsd.session_files("/data/nsd", subject=1, n_sessions=2)]
+    >>> root = load_settings("workflow/config/phantom-small.yml").paths.nsd
+    >>> [path.name for path in nsd.session_files(root, subject=1, n_sessions=2)]
     ['betas_session01.hdf5', 'betas_session02.hdf5']
     """
     folder = Path(root) / layout.betas_folder(subject, betas, space)
@@ -79,8 +80,12 @@ def others_sentence(root: str | Path, subject: int, betas: str, space: str) -> s
     for other_space, version in itertools.product(SPACES, BETA_VERSIONS):
         present = sessions_in(Path(root) / layout.betas_folder(subject, version, other_space))
         if present and (version, other_space) != (betas, space):
-            lines = [f"betas: {version}"] * (version != betas) + [f"space: {other_space}"] * (other_space != space)
-            found.append(f"{other_space}/{version} (sessions {spans(present)}), which `{', '.join(lines)}` uses")
+            lines = [f"betas: {version}"] * (version != betas) + [f"space: {other_space}"] * (
+                other_space != space
+            )
+            found.append(
+                f"{other_space}/{version} (sessions {spans(present)}), which `{', '.join(lines)}` uses"
+            )
     return f"beside it lies {'; '.join(found)}" if found else ""
 
 
@@ -120,11 +125,12 @@ def read_session(path: Path, ijk, shape) -> np.ndarray:
 
     Examples
     --------
-    >>> ijk, shape = nsd.read_mask("/data/nsd", subject=1)
-    >>> path = nsd.session_files("/data/nsd", subject=1, n_sessions=1)[0]
+    >>> root = load_settings("workflow/config/phantom-small.yml").paths.nsd
+    >>> ijk, shape = nsd.read_mask(root, subject=1)
+    >>> path = nsd.session_files(root, subject=1, n_sessions=1)[0]
     >>> percent = nsd.read_session(path, ijk, shape) / 300
-    >>> percent.shape
-    (750, 15724)
+    >>> len(percent), percent.shape[1] == len(ijk)
+    (750, True)
     """
     ijk = np.asarray(ijk)
     with reading(path):

@@ -37,6 +37,13 @@ def trial_nsd_ids(subjectim, masterordering, subject: int, n_sessions: int) -> n
     ------
     DesignError
         If the subject or the sessions are not in the arrays.
+
+    Examples
+    --------
+    >>> root = load_settings("workflow/config/phantom-small.yml").paths.nsd
+    >>> experiment = nsd.read_design(root)
+    >>> trial_nsd_ids(experiment["subjectim"], experiment["masterordering"], subject=1, n_sessions=2).shape
+    (1500,)
     """
     subjectim = np.asarray(subjectim)
     order = np.asarray(masterordering).ravel()
@@ -61,6 +68,11 @@ def repeat_numbers(nsd_ids) -> np.ndarray:
     -------
     repeat : array of shape (n_trials,), int
         0 at the first presentation, 1 at the second, ...
+
+    Examples
+    --------
+    >>> repeat_numbers([7, 3, 7, 7, 3])
+    array([0, 0, 1, 2, 1])
     """
     nsd_ids = np.asarray(nsd_ids)
     order = np.argsort(nsd_ids, kind="stable")
@@ -86,6 +98,11 @@ def split_stimuli(nsd_ids, shared_ids) -> tuple[np.ndarray, np.ndarray]:
     -------
     train_ids, test_ids : sorted int32 arrays
         Disjoint; together all images seen at least once.
+
+    Examples
+    --------
+    >>> split_stimuli([7, 3, 7, 9], shared_ids=[9, 11])
+    (array([3, 7], dtype=int32), array([9], dtype=int32))
     """
     seen = np.unique(np.asarray(nsd_ids)).astype(np.int32)
     shared = np.isin(seen, shared_ids)
@@ -105,6 +122,13 @@ def zscore_session(betas) -> np.ndarray:
     Returns
     -------
     z : array of shape (n_trials, n_voxels), float32
+
+    Examples
+    --------
+    >>> zscore_session([[1, 0], [2, 0], [3, 0]])  # the second voxel is outside the field of view
+    array([[-1., nan],
+           [ 0., nan],
+           [ 1., nan]], dtype=float32)
     """
     betas = np.ascontiguousarray(betas)  # sums in one order, whatever the file's axis order was
     mean = betas.mean(axis=0, dtype=np.float64).astype(np.float32)

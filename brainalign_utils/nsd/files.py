@@ -6,6 +6,7 @@
 
 import difflib
 import gzip
+import os
 import re
 import struct
 import zlib
@@ -59,22 +60,33 @@ def reading(path: Path):
 
 def whats_there(path: Path) -> str:
     """What lies where a missing file should: a link that leads nowhere, or files and folders beside it."""
-    path = path.absolute()
-    if link := next((p for p in (path, *path.parents) if p.is_symlink() and not p.exists()), None):
-        return f"{link} is a link to {link.readlink()}, which is not there"
-    folder = next(parent for parent in path.parents if parent.is_dir())
-    name = path.relative_to(folder).parts[0]
-    near = [p for p in (*folder.parents, *sorted(folder.glob("*"))) if (p / name).is_dir()]
-    if name.startswith("nsddata") and near:
-        return f"{folder} is not the folder that holds {name}, but {near[0]} is: give that one"
-    found = sorted(entry.name for entry in folder.iterdir())
+    missing = first_missing(path)
+    folder, name = missing.parent, missing.name
+    if missing.is_symlink():
+        return f"{missing} is a link to {missing.readlink()}, which is not there"
+    if name == "nsddata" and (root := tree_near(folder)):
+        return f"the folder that holds nsddata is {root}: give that one"
+    found = sorted(entry.name for entry in folder.iterdir()) if os.access(folder, os.R_OK) else []
     known = next((names for names in (BETA_VERSIONS, SPACES) if name in names), ())
     if others := [other for other in found if other in known]:
         key = "betas" if known is BETA_VERSIONS else "space"
         return f"{folder} holds {', '.join(others)}; to use that, set `{key}: {others[0]}`"
-    lower = {other.lower(): other for other in found}
-    similar = [lower[other] for other in difflib.get_close_matches(name.lower(), lower, 4)]
-    return f"{folder} holds {', '.join(similar or found[:6]) or 'nothing'}"
+    same = [other for other in found if other.lower().split(".")[0] == name.lower().split(".")[0]]
+    similar = same or difflib.get_close_matches(name, found, 4) or found[:6]
+    return f"{folder} holds {', '.join(sorted(similar)) or 'nothing'}"
+
+
+def first_missing(path: Path) -> Path:
+    """The topmost folder of a path that is not there, or the path itself."""
+    path = path.absolute()
+    return next((p for p in reversed((path, *path.parents)) if not p.exists()), path)
+
+
+def tree_near(root: Path) -> Path | None:
+    """Root of the tree that a folder lies in, or that lies in it; None for a root itself and elsewhere."""
+    inside = [parent for parent in root.parents if root.relative_to(parent).parts[0].startswith("nsddata")]
+    around = [] if (root / "nsddata").is_dir() else sorted(root.glob("*"))
+    return next((folder for folder in (*inside, *around) if (folder / "nsddata").is_dir()), None)
 
 
 def open_dataset(path: Path, name: str) -> h5py.Dataset:
@@ -99,7 +111,7 @@ def open_image(path: Path):
 
 
 def read_volume(path: Path) -> np.ndarray:
-    """Values of a NIfTI or MGH volume, in its own dtype, axes (x, y, z[, ...]); a fourth axis of 1 is left out."""
+    """Values of a NIfTI or MGH volume, in its own dtype, axes (x, y, z[, ...]), without a fourth of 1."""
     with reading(path):
         values = np.asanyarray(nibabel.load(path).dataobj)
         return values[..., 0] if values.ndim == 4 and values.shape[3] == 1 else values
@@ -111,8 +123,8 @@ def read_design(root: str | Path) -> dict[str, np.ndarray]:
     Returns
     -------
     design : dict
-        ``subjectim`` (8, 10000), 73k ids of each subject's images; ``masterordering`` (1, 30000), 10k index of
-        each trial; ``sharedix`` (1, 1000), 73k ids of the shared images; and what else the file holds.
+        ``subjectim`` (8, 10000), 73k ids of each subject's images; ``masterordering`` (1, 30000), 10k index
+        of each trial; ``sharedix`` (1, 1000), 73k ids of the shared images; and what else the file holds.
 
     Raises
     ------
@@ -120,9 +132,10 @@ def read_design(root: str | Path) -> dict[str, np.ndarray]:
 
     Examples
     --------
-    >>> experiment = nsd.read_design("/data/nsd")
-    >>> experiment["subjectim"][0, experiment["masterordering"][0, 0] - 1] - 1  # first trial of subject 1
-    46002
+    >>> root = load_settings("workflow/config/phantom-small.yml").paths.nsd
+    >>> experiment = nsd.read_design(root)
+    >>> experiment["subjectim"].shape, experiment["masterordering"].shape
+    ((8, 10000), (1, 30000))
     """
     path = Path(root) / layout.EXPDESIGN
     with reading(path):
@@ -146,28 +159,23 @@ def read_design(root: str | Path) -> dict[str, np.ndarray]:
 
 
 def check_session(path: Path, grid) -> None:
-    """Raise NsdError unless a file is that of a whole session: 750 trials on the grid (x, y, z)."""
-    if path.suffix == ".gz":
-        check_volume(path, (*grid, N_TRIALS_PER_SESSION))
-        return
-    data = open_dataset(path, "betas")
-    with data.file:
-        _check_shape(path, data.shape, (N_TRIALS_PER_SESSION, *grid[::-1]), "trials, z, y, x")
+    """Raise NsdError unless a file is that of a whole session: 750 trials on the grid (x, y, z).
 
-
-def check_volume(path: Path, shape=None) -> None:
-    """Raise NsdError unless a gzipped volume is whole, by default without decompressing it.
-
-    A gzip file ends with the size of its content, which must be what the header promises.
+    Neither format is read through: HDF5 knows its own size, and a gzip file ends with the size of its
+    content, which must be what the header promises.
     """
+    if path.suffix == ".hdf5":
+        data = open_dataset(path, "betas")
+        with data.file:
+            _check_shape(path, data.shape, (N_TRIALS_PER_SESSION, *grid[::-1]), "trials, z, y, x")
+        return
     image, stream = open_image(path)
     stream.close()
-    if shape is not None:
-        _check_shape(path, image.shape, shape, "x, y, z, trials")
+    _check_shape(path, image.shape, (*grid, N_TRIALS_PER_SESSION), "x, y, z, trials")
     promised = image.dataobj.offset + image.dataobj.dtype.itemsize * int(np.prod(image.shape))
     with reading(path):
         with path.open("rb") as file:
-            file.seek(-4, 2)
+            file.seek(-4, os.SEEK_END)
             (stored,) = struct.unpack("<I", file.read(4))
         if stored == promised % 2**32:
             return

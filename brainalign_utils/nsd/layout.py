@@ -89,7 +89,7 @@ def roi_key(subject: int, volume: str, space: str = SPACE) -> str:
 
 
 def ctab_keys(subject: int, volume: str) -> tuple[str, str]:
-    """Colour table of an ROI volume: the subject's own, or fsaverage's (which has none of hand-drawn ROIs)."""
+    """Colour table of an ROI volume: the subject's own, or fsaverage's, which has none of hand-drawn ROIs."""
     return tuple(
         f"nsddata/freesurfer/{owner}/label/{volume}.mgz.ctab"
         for owner in (subject_name(subject), "fsaverage")
@@ -168,8 +168,7 @@ def parse_crop_box(text: str) -> tuple[float, float, float, float]:
 
 
 def study_keys(
-    subjects,
-    n_sessions: dict[int, int] | int,
+    n_sessions: dict[int, int],
     suffix: str = "hdf5",
     stimuli: bool = True,
     betas: str = BETAS,
@@ -179,18 +178,22 @@ def study_keys(
 
     Parameters
     ----------
-    subjects : sequence of int
-    n_sessions : int, or dict of subject to int
+    n_sessions : dict of subject to int
     suffix : {"hdf5", "nii.gz"}
         Format of the betas.
     stimuli : bool
         With the images (about 37 GB in the real bucket).
     betas, space : str
         One of :data:`tables.BETA_VERSIONS`, one of :data:`tables.SPACES`.
+
+    Examples
+    --------
+    >>> keys = study_keys({1: 40, 2: 40})
+    >>> len(keys), keys[-1]
+    (123, 'nsddata_betas/ppdata/subj02/func1pt8mm/betas_fithrf_GLMdenoise_RR/betas_session40.hdf5')
     """
     keys = [EXPDESIGN, STIM_INFO, *([STIMULI] if stimuli else [])]
-    for subject in subjects:
-        count = n_sessions[subject] if isinstance(n_sessions, dict) else n_sessions
+    for subject, count in n_sessions.items():
         for volume in ROI_VOLUMES:
             own, shared = ctab_keys(subject, volume)
             keys += [roi_key(subject, volume, space), own if volume.startswith(("prf-", "floc-")) else shared]

@@ -18,10 +18,10 @@ def estimate_ncsnr(repeats) -> np.ndarray:
 
     ``noise_var = mean over stimuli of the variance over repeats`` and
     ``ncsnr = sqrt(max(0, total_var - noise_var) / noise_var)``, where ``total_var`` is the variance of all
-    trials.  Responses that were z-scored within sessions, as NSD's are, have a total variance of 1, which gives
-    the formula of Allen et al. (2022).  The general form is the one that the same authors give for responses
-    that were not (GLMsingle, example 9; Prince et al., 2022, eLife 11, e77599); there, differences between
-    sessions count as noise.
+    trials.  Responses that were z-scored within sessions, as NSD's are, have a total variance of 1, which
+    gives the formula of Allen et al. (2022).  The general form is the one that the same authors give for
+    responses that were not (GLMsingle, example 9; Prince et al., 2022, eLife 11, e77599); there, differences
+    between sessions count as noise.
 
     Parameters
     ----------

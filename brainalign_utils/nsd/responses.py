@@ -72,10 +72,13 @@ def load_responses(
 
     Examples
     --------
-    >>> responses = nsd.load_responses("/data/nsd", subject=1)
-    >>> Y_train = responses.train.values  # (9000, 15724): images, voxels
-    >>> Y_test = responses.test.mean("repeat").values  # (1000, 15724)
+    >>> root = load_settings("workflow/config/phantom-small.yml").paths.nsd
+    >>> responses = nsd.load_responses(root, subject=1, progress_bar=False)
+    >>> Y_train = responses.train.values  # images x voxels
+    >>> Y_test = responses.test.mean("repeat").values
     >>> in_v1 = responses.roi_mask.sel(roi="V1").values
+    >>> Y_train[:, in_v1].shape[1] == in_v1.sum()
+    np.True_
     """
     root = Path(root)
     ijk, shape = read_mask(root, subject, space)
@@ -92,9 +95,8 @@ def load_responses(
         values = read_session(path, ijk, shape)
         if values.dtype.kind == "f" and not session_zscore:
             raise InvalidValueError(
-                f"{path} holds {values.dtype}, of which nobody can tell whether it is percent signal change; NSD's "
-                "betas are int16, 300 times percent signal change: download the file again, or set "
-                "session_zscore: true, for which units do not matter"
+                f"{path} holds {values.dtype} of unknown unit; NSD's betas are int16, 300 times percent "
+                "signal change: download it again, or set session_zscore: true, where units do not matter"
             )
         prefetch(files[session + 1 : session + 2])
         trials.add(session, values)

@@ -25,7 +25,8 @@ def read_stim_info(root: str | Path) -> pd.DataFrame:
 
     Examples
     --------
-    >>> stim_info = nsd.read_stim_info("/data/nsd")
+    >>> root = load_settings("workflow/config/phantom-small.yml").paths.nsd
+    >>> stim_info = nsd.read_stim_info(root)
     >>> stim_info.query("shared1000").index[:3].tolist()
     [2950, 2990, 3049]
     """
@@ -74,7 +75,8 @@ class StimulusBrick:
 
     Examples
     --------
-    >>> brick = nsd.StimulusBrick("/data/nsd")
+    >>> root = load_settings("workflow/config/phantom-small.yml").paths.nsd
+    >>> brick = nsd.StimulusBrick(root)
     >>> brick[2950].shape, brick[[7, 3]].shape  # one image; two, in this order
     ((425, 425, 3), (2, 425, 425, 3))
     """
