@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from .. import store
 from ..encoding import fitting as encoding
-from ..features import store
+from ..features.store import read_features
 from ..models import MODEL_BY_ID
 from ..settings import Settings
 from ..stats import scoring
@@ -74,9 +75,7 @@ def open_variants(settings: Settings, subject: int, model: str) -> Iterator[tupl
 def feature_reader(settings: Settings, model: str) -> Callable[[pd.Series, np.ndarray], np.ndarray]:
     """Reader of one model's features: (row of the table of spaces, nsd_ids) -> (n_stimuli, n_features)."""
     folder = settings.paths.features(model)
-    return lambda space, ids: store.read_features(
-        folder, space.component, space.instruction, int(space.layer), ids
-    )
+    return lambda space, ids: read_features(folder, space.component, space.instruction, int(space.layer), ids)
 
 
 def best_common_layer(settings: Settings, subject: int, model: str) -> tuple[str, int]:
@@ -134,7 +133,7 @@ def instruction_features(
     ids = np.concatenate([responses.train_nsd_id.values, responses.test_nsd_id.values])
     features = {}
     for row in settings.instruction_rows():
-        X = store.read_features(settings.paths.features(model), component, row.id, layer, ids)
+        X = read_features(settings.paths.features(model), component, row.id, layer, ids)
         features[row.id] = encoding.standardise(X[:n_train], X[n_train:])
     return features
 

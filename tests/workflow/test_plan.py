@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from brainalign_utils import cli, plan
-from brainalign_utils.features.store.features import N_KEPT
+from brainalign_utils.features.store import N_KEPT
 from brainalign_utils.models import MODEL_BY_ID
 from brainalign_utils.plan import calibrate, counts, gpu, runs, tables
 from brainalign_utils.ridge import banded
