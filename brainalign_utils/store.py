@@ -17,6 +17,8 @@ import zarr
 from filelock import FileLock, Timeout
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from . import BrainalignError
+
 SCHEMA_VERSION = 1
 MAX_CHUNK_BYTES = 64 * 2**20
 KEPT_BYTES = 2 * 2**20
@@ -40,7 +42,7 @@ WRITERS = {
 ONCE_A_STUDY = ("05", "09", "14", "15", "16")
 
 
-class StoreError(RuntimeError):
+class StoreError(BrainalignError):
     """An artifact that is missing, damaged, locked or made with other settings."""
 
 

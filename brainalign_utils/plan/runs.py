@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from math import prod
 
+from .. import BrainalignError
 from ..features.store import KEPT_BYTES, N_KEPT
 from ..models import MODEL_BY_ID
 from ..settings import Settings
@@ -275,7 +276,7 @@ def run_cost(task: Task, wildcards: tuple[str, ...], costs: dict) -> Run:
     written += sum(disk[name] * n for name, n in units.items() if name != "run" and name in disk)
     parts, units, weights = on_gpu(task, units, costs) if is_full else ([], units, 0.0)
     if missing := sorted(set(units) - set(unit)):
-        raise ValueError(f"no unit cost of {', '.join(missing)} in {notebook}; {MEASURE}")
+        raise BrainalignError(f"no unit cost of {', '.join(missing)} in {notebook}; {MEASURE}")
     terms = {name: unit[name] * n for name, n in units.items()}
     basis = "measured"
     if parts:
@@ -348,5 +349,5 @@ def unit_costs(costs: dict, quantity: str, notebook: str, is_full: bool) -> dict
             own |= units.get((size, quantity, source), {})
         found |= own if source == notebook else {k: v for k, v in own.items() if k not in ("run", "start")}
     if "run" not in found:
-        raise ValueError(f"no unit cost ({quantity}) of notebook {notebook}; {MEASURE}")
+        raise BrainalignError(f"no unit cost ({quantity}) of notebook {notebook}; {MEASURE}")
     return found

@@ -111,7 +111,14 @@ def _scores(X, X_test, targets, settings: Settings) -> tuple[np.ndarray, np.ndar
 
 
 def as_table(settings: Settings, models) -> pd.DataFrame:
-    """Mean raw correlation of the first subject under each pooling and analysis, for readers."""
+    """Mean raw correlation of the first subject under each pooling and analysis, for readers.
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> as_table(settings, ["vit-h"]).pooling.tolist()
+    ['generated']
+    """
     rows = []
     for model in models:
         scores = store.open_dataset(settings.paths.variants(settings.subjects[0], model))

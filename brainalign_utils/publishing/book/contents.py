@@ -4,6 +4,8 @@ from pathlib import Path
 
 import yaml
 
+from ... import BrainalignError
+
 PHANTOM_ONLY = ("notebooks/00_make_phantom", "notebooks/14_recover_truth")
 ROOT_PAGE = "index"
 DOCUMENTED = (
@@ -36,7 +38,7 @@ DOCUMENTED = (
 """Modules of the package in the API reference, from tables over arrays to files."""
 
 
-class BookError(RuntimeError):
+class BookError(BrainalignError):
     """The book could not be built, or what was built is not whole."""
 
 
