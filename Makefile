@@ -55,7 +55,7 @@ archive: $(READY) ## write an archive of derived scores, fit for publication: no
 pdf: book chromium ## print the whole book into one PDF
 	$(BIN)/python -m brainalign_utils.publishing.publish pdf --settings "$(SETTINGS)"
 
-figure: $(READY) ## remake one result and what it needs: make figure NOTEBOOK=04_compare_models
+figure: $(READY) ## remake one result and what it needs: make figure NOTEBOOK=06_compare_models
 	$(RUN) --config $(CONFIG) figure="$(NOTEBOOK)" -- figure
 
 paper: ## the same on real data: make paper NSD=/path COCO=/path [SETTINGS=... PROFILE=slurm]
@@ -65,7 +65,7 @@ paper: ## the same on real data: make paper NSD=/path COCO=/path [SETTINGS=... P
 serve: $(READY) ## look at the book on http://localhost:8000
 	$(BIN)/python -m brainalign_utils.publishing.publish serve --settings "$(SETTINGS)" --port 8000
 
-lab: $(READY) ## open the notebooks in JupyterLab, paired with their .py: make lab [NOTEBOOK=04_compare_models]
+lab: $(READY) ## open the notebooks in JupyterLab, paired with their .py: make lab [NOTEBOOK=06_compare_models]
 	$(BIN)/jupytext --sync notebooks/*.py
 	$(BIN)/jupyter lab notebooks$(if $(NOTEBOOK),/$(NOTEBOOK).ipynb)
 

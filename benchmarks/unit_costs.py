@@ -133,14 +133,14 @@ def full_size():
         yield row("02_extract_features", "disk", "array", ratio, **facts)
     cost, facts = ridge_cost()
     yield row("03_fit_encoding", "seconds", "gigaoperation", cost, **facts)
-    yield row("05_partition_variance", "seconds", "gigaoperation", cost, **facts | {"basis": "scaled up"})
+    yield row("04_partition_variance", "seconds", "gigaoperation", cost, **facts | {"basis": "scaled up"})
     yield from ridge_on_gpu()
 
 
 def ridge_on_gpu():
     """GPU seconds of 1e9 counted operations of the largest fit measured, and processor seconds meanwhile."""
     path = RESULTS / "ridge_cuda.csv"
-    fits = ("03_fit_encoding", "05_partition_variance")
+    fits = ("03_fit_encoding", "04_partition_variance")
     if not path.is_file():
         yield from (row(notebook, "seconds", "gpu second", 1.0, **ONE_PROCESS) for notebook in fits)
         return

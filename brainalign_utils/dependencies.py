@@ -12,7 +12,7 @@ ROOTS = {folder.name: folder for folder in (PACKAGE, *PACKAGE.parent.glob("packa
 """Folders of importable packages of the checkout: this one, and the libraries under ``packages``."""
 
 SETTINGS_PARTS = {
-    "dataset": ("data", "nsd_root", "coco_root", "phantom", "subjects", "name"),
+    "dataset": ("data", "nsd_root", "coco_root", "phantom", "subjects", "betas", "space", "name"),
     "responses": ("n_sessions", "session_zscore"),
     "features": ("features", "instructions", "extra_instructions", "checkpoints"),
     "encoding": ("encoding",),
@@ -29,7 +29,7 @@ PARTS_OF_NOTEBOOK = {
     "01_load_responses": ("dataset", "responses"),
     "02_extract_features": ("features",),
     "03_fit_encoding": ("encoding",),
-    "05_partition_variance": ("partition",),
+    "04_partition_variance": ("partition",),
 }
 """Parts that a notebook reads; those that are not listed summarise a study and read ``study``."""
 

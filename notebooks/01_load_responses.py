@@ -39,7 +39,12 @@ paths = settings.paths
 
 # %%
 responses = nsd.load_responses(
-    paths.nsd, subject, n_sessions=settings.n_sessions, session_zscore=settings.session_zscore
+    paths.nsd,
+    subject,
+    n_sessions=settings.n_sessions,
+    betas=settings.betas,
+    space=settings.space,
+    session_zscore=settings.session_zscore,
 )
 store.write_dataset(paths.responses(subject), responses)
 store.write_dataset(paths.voxels(subject), nsd.describe_voxels(paths.nsd, responses))

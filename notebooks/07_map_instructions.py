@@ -69,7 +69,7 @@ figures.save_figure(
 # ## Which differences between instructions are sure?
 #
 # A winner always exists. Whether it beats the others is a question for a test: each pair of instructions in a region, on the same
-# resampled test pictures for all subjects. Single voxels are tested on [a page of their own](16_test_voxels).
+# resampled test pictures for all subjects. Single voxels are tested on [a page of their own](08_test_voxels).
 
 # %% tags=["figure:instruction_tests"]
 tests = model_tests.instruction_pairs(settings, models[0], ["prf-visual", "higher"])

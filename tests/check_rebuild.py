@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path("brainalign_utils")
-DRAWS = ("04_", "06_", "07_", "08_", "09_", "10_", "11_", "12_", "13_", "14_", "16_", "17_")
+DRAWS = tuple(f"{k:02d}_" for k in range(5, 17))
 
 
 def planned(settings: str, edited: Path) -> set[str]:

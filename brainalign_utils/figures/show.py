@@ -6,12 +6,12 @@ from html import escape
 import pandas as pd
 
 FIGURE_PAGES = {
-    "figure-2": "04_compare_models",
+    "figure-2": "06_compare_models",
     "figure-3": "07_map_instructions",
-    "figure-4": "08_group_concepts",
-    "figure-5": "09_trace_layers",
-    "figure-6": "10_show_partitions",
-    "claims": "12_check_claims",
+    "figure-4": "09_group_concepts",
+    "figure-5": "10_trace_layers",
+    "figure-6": "11_show_partitions",
+    "claims": "16_check_claims",
 }
 """Notebook that holds each figure to which claims refer."""
 

@@ -16,7 +16,12 @@ from .layout import InvalidValueError, MissingFileError, ShapeMismatchError
 
 
 def session_files(
-    root: Path, subject: int, n_sessions: int | None = None, prefer: str = "hdf5"
+    root: Path,
+    subject: int,
+    n_sessions: int | None = None,
+    betas: str = layout.BETAS,
+    space: str = layout.SPACE,
+    prefer: str = "hdf5",
 ) -> list[Path]:
     """Beta files of the first sessions, in order.
 
@@ -26,6 +31,8 @@ def session_files(
     subject : int
     n_sessions : int or None
         None takes all that are there; a gap is an error.
+    betas, space : str
+        One of :data:`tables.BETA_VERSIONS`, one of :data:`tables.SPACES`.
     prefer : {"hdf5", "nii.gz"}
 
     Raises
@@ -35,7 +42,7 @@ def session_files(
     """
     if prefer not in layout.BETA_SUFFIXES:
         raise ValueError(f"prefer is {prefer!r}; choose {' or '.join(layout.BETA_SUFFIXES)}")
-    folder = Path(root) / layout.betas_folder(subject)
+    folder = Path(root) / layout.betas_folder(subject, betas, space)
     present = _sessions_in(folder)
     last = n_sessions if n_sessions is not None else max(present, default=0)
     listed = ", ".join(map(str, sorted(present))) or "none"

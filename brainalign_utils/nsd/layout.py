@@ -6,21 +6,26 @@ Keys are relative to the tree's root and the same as in NSD's bucket.  Nothing i
 import ast
 from pathlib import Path
 
-from ..tables import ROI_VOLUMES, subject_name
+from .. import BrainalignError
+from ..tables import BETA_VERSIONS, ROI_VOLUMES, SPACES, subject_name
 
 EXPDESIGN = "nsddata/experiments/nsd/nsd_expdesign.mat"
 STIM_INFO = "nsddata/experiments/nsd/nsd_stim_info_merged.csv"
 STIMULI = "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
-SPACE = "func1pt8mm"
-BETA_VERSION = "betas_fithrf_GLMdenoise_RR"
+BETAS = BETA_VERSIONS[-1]
+SPACE = SPACES[0]
 HEMISPHERES = ("lh", "rh")
 BETA_SUFFIXES = ("hdf5", "nii.gz")
-TRANSFORMS = ("func1pt8-to-layerB2", "white-to-fsaverage")
+TRANSFORMS = {
+    "func1pt8mm": ("func1pt8-to-layerB2", "white-to-fsaverage"),
+    "func1mm": ("func1pt0-to-layerB2", "white-to-fsaverage"),
+}
+"""Transforms from each grid to the subject's surface, and on to fsaverage."""
 REQUIRED_VOLUMES = tuple(v for v in ROI_VOLUMES if v not in ("prf-eccrois", "streams"))
 """ROI files that the study cannot do without; the others only add labels."""
 
 
-class NsdError(Exception):
+class NsdError(BrainalignError):
     """An NSD tree that cannot be used; the message names the file, both values and the remedy."""
 
 
@@ -56,25 +61,30 @@ def check_grid(path, found, expected):
     if tuple(found) != tuple(expected):
         raise ShapeMismatchError(
             f"{path} has grid (x, y, z) = {tuple(found)}, but the nsdgeneral mask has {tuple(expected)}; "
-            "take both from the same subject and the same space (func1pt8mm)"
+            "take both from the same subject and the same space"
         )
 
 
-def betas_folder(subject: int) -> str:
-    return f"nsddata_betas/ppdata/{subject_name(subject)}/{SPACE}/{BETA_VERSION}"
+def betas_folder(subject: int, betas: str = BETAS, space: str = SPACE) -> str:
+    """Folder of one version of a subject's betas, and of what NSD computed from them."""
+    for name, value, known in (("betas", betas, BETA_VERSIONS), ("space", space, SPACES)):
+        if value not in known:
+            raise ValueError(f"{name} is {value!r}; choose {', '.join(known[:-1])} or {known[-1]}")
+    return f"nsddata_betas/ppdata/{subject_name(subject)}/{space}/{betas}"
 
 
-def session_key(subject: int, session: int, suffix: str) -> str:
+def session_key(subject: int, session: int, suffix: str, betas: str = BETAS, space: str = SPACE) -> str:
     """Betas of a session (1-based), ``suffix`` one of :data:`BETA_SUFFIXES`."""
-    return f"{betas_folder(subject)}/betas_session{session:02d}.{suffix}"
+    return f"{betas_folder(subject, betas, space)}/betas_session{session:02d}.{suffix}"
 
 
-def ncsnr_key(subject: int) -> str:
-    return f"{betas_folder(subject)}/ncsnr.nii.gz"
+def ncsnr_key(subject: int, betas: str = BETAS, space: str = SPACE) -> str:
+    """Signal-to-noise ratios; NSD computed them for every version of the betas in both spaces."""
+    return f"{betas_folder(subject, betas, space)}/ncsnr.nii.gz"
 
 
-def roi_key(subject: int, volume: str) -> str:
-    return f"nsddata/ppdata/{subject_name(subject)}/{SPACE}/roi/{volume}.nii.gz"
+def roi_key(subject: int, volume: str, space: str = SPACE) -> str:
+    return f"nsddata/ppdata/{subject_name(subject)}/{space}/roi/{volume}.nii.gz"
 
 
 def ctab_keys(subject: int, volume: str) -> tuple[str, str]:
@@ -162,7 +172,13 @@ def parse_crop_box(text: str) -> tuple[float, float, float, float]:
 
 
 def study_keys(
-    subjects, n_sessions: dict[int, int] | int, volumes=ROI_VOLUMES, suffix="hdf5", stimuli=True
+    subjects,
+    n_sessions: dict[int, int] | int,
+    volumes=ROI_VOLUMES,
+    suffix="hdf5",
+    stimuli=True,
+    betas: str = BETAS,
+    space: str = SPACE,
 ) -> list[str]:
     """Every file that a study reads, in NSD's bucket and below the tree's root alike.
 
@@ -176,14 +192,16 @@ def study_keys(
         Format of the betas.
     stimuli : bool
         With the pictures (about 37 GB in the real bucket).
+    betas, space : str
+        One of :data:`tables.BETA_VERSIONS`, one of :data:`tables.SPACES`.
     """
     keys = [EXPDESIGN, STIM_INFO, *([STIMULI] if stimuli else [])]
     for subject in subjects:
         count = n_sessions[subject] if isinstance(n_sessions, dict) else n_sessions
         for volume in dict.fromkeys(("nsdgeneral", *volumes)):
             own, shared = ctab_keys(subject, volume)
-            keys += [roi_key(subject, volume), own if has_own_ctab(volume) else shared]
-        keys += [transform_key(subject, h, name) for h in HEMISPHERES for name in TRANSFORMS]
-        keys.append(ncsnr_key(subject))
-        keys += [session_key(subject, session, suffix) for session in range(1, count + 1)]
+            keys += [roi_key(subject, volume, space), own if has_own_ctab(volume) else shared]
+        keys += [transform_key(subject, h, name) for h in HEMISPHERES for name in TRANSFORMS[space]]
+        keys.append(ncsnr_key(subject, betas, space))
+        keys += [session_key(subject, session, suffix, betas, space) for session in range(1, count + 1)]
     return list(dict.fromkeys(keys))

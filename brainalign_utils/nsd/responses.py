@@ -7,10 +7,10 @@ import xarray as xr
 from tqdm import tqdm
 
 from ..tables import BETA_SCALE, ROIS, subject_name
-from . import design, reliability
+from . import design, layout, reliability
 from .betas import prefetch, read_session, session_files, suffix
 from .files import read_design
-from .volumes import ncsnr_path, read_mask, read_mask_labels, read_ncsnr
+from .volumes import read_mask, read_mask_labels, read_ncsnr
 
 N_REPEATS = 3
 MIN_COMPLETE_STIMULI = 50
@@ -21,6 +21,8 @@ def load_responses(
     root: str | Path,
     subject: int,
     n_sessions: int | None = None,
+    betas: str = layout.BETAS,
+    space: str = layout.SPACE,
     session_zscore: bool = True,
     prefer: str = "hdf5",
     progress_bar: bool = True,
@@ -43,6 +45,9 @@ def load_responses(
         1-based.
     n_sessions : int or None
         First sessions to use; None takes all that are on disk.
+    betas : {"betas_assumehrf", "betas_fithrf", "betas_fithrf_GLMdenoise_RR"}
+    space : {"func1pt8mm", "func1mm"}
+        Grid of the betas, of the regions and of ncsnr.
     session_zscore : bool
         Z-score each voxel within each session; otherwise percent signal change.
     prefer : {"hdf5", "nii.gz"}
@@ -70,26 +75,29 @@ def load_responses(
     if ncsnr not in ("auto", "file", "recompute"):
         raise ValueError(f"ncsnr is {ncsnr!r}; choose 'auto', 'file' or 'recompute'")
     root = Path(root)
-    ijk, shape = read_mask(root, subject)
-    labels, names = read_mask_labels(root, subject, ijk, shape)
-    files = session_files(root, subject, n_sessions, prefer)
+    ijk, shape = read_mask(root, subject, space)
+    labels, names = read_mask_labels(root, subject, space, ijk, shape)
+    files = session_files(root, subject, n_sessions, betas, space, prefer)
+    ncsnr_path = root / layout.ncsnr_key(subject, betas, space)
     experiment = read_design(root)
     nsd_ids = design.trial_nsd_ids(experiment["subjectim"], experiment["masterordering"], subject, len(files))
     train_ids, test_ids = design.split_stimuli(nsd_ids, np.ravel(experiment["sharedix"]).astype(int) - 1)
-    recompute = ncsnr == "recompute" or (ncsnr == "auto" and not ncsnr_path(root, subject).is_file())
+    recompute = ncsnr == "recompute" or (ncsnr == "auto" and not ncsnr_path.is_file())
     trials = _Trials(nsd_ids, train_ids, test_ids, len(ijk), session_zscore, recompute)
     progress = tqdm(files, f"{subject_name(subject)} sessions", disable=not progress_bar)
     for session, path in enumerate(progress):
-        betas = read_session(path, ijk, shape)
+        trials_read = read_session(path, ijk, shape)
         prefetch(files[session + 1 : session + 2])
-        trials.add(session, betas)
+        trials.add(session, trials_read)
     if recompute:
         ncsnr_values, source = trials.ncsnr()
     else:
-        ncsnr_values, source = read_ncsnr(root, subject, ijk, shape), "file"
+        ncsnr_values, source = read_ncsnr(ncsnr_path, ijk, shape), "file"
     attributes = {
         "subject": subject,
         "n_sessions": len(files),
+        "betas": betas,
+        "space": space,
         "session_zscore": int(session_zscore),
         "units": "session sd" if session_zscore else "percent signal change",
         "beta_formats": sorted({suffix(path) for path in files}),

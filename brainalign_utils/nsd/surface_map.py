@@ -11,11 +11,11 @@ from .volumes import read_mask
 INVALID_COORDINATE = 9999
 
 
-def read_surface_map(root: str | Path, subject: int) -> dict[str, np.ndarray]:
+def read_surface_map(root: str | Path, subject: int, space: str = layout.SPACE) -> dict[str, np.ndarray]:
     """Mask voxel under each fsaverage vertex (nearest voxel at mid-depth of the cortex).
 
     Goes fsaverage -> subject's white surface (``white-to-fsaverage``: a vertex number for each
-    fsaverage vertex) -> func1pt8 (``func1pt8-to-layerB2``: a grid position for each vertex).
+    fsaverage vertex) -> grid of the betas (``func1pt8-to-layerB2``: a grid position for each vertex).
     Files are 1-based, 9999 marks what has no position.
 
     Returns
@@ -28,13 +28,14 @@ def read_surface_map(root: str | Path, subject: int) -> dict[str, np.ndarray]:
     MissingFileError, DamagedFileError
     """
     root = Path(root)
-    ijk, shape = read_mask(root, subject)
+    ijk, shape = read_mask(root, subject, space)
     index = np.full(shape, -1, np.int32)
     index[tuple(ijk.T)] = np.arange(len(ijk))
     maps = {}
     for hemisphere in layout.HEMISPHERES:
         to_volume, to_white = (
-            read_volume(root / layout.transform_key(subject, hemisphere, name)) for name in layout.TRANSFORMS
+            read_volume(root / layout.transform_key(subject, hemisphere, name))
+            for name in layout.TRANSFORMS[space]
         )
         vertex = _zero_based(to_white.reshape(-1), len(to_volume))
         position = _zero_based(to_volume.reshape(-1, 3), shape)

@@ -1,4 +1,4 @@
-"""Volumes on the func1pt8mm grid: mask, ROI labels, ncsnr."""
+"""Volumes on the grid of the betas: mask, ROI labels, ncsnr."""
 
 import logging
 from pathlib import Path
@@ -13,7 +13,7 @@ from .layout import InvalidValueError, MissingFileError, UnknownLabelError
 log = logging.getLogger(__name__)
 
 
-def read_mask(root: Path, subject: int) -> tuple[np.ndarray, tuple[int, int, int]]:
+def read_mask(root: Path, subject: int, space: str = layout.SPACE) -> tuple[np.ndarray, tuple[int, int, int]]:
     """Voxels of nsdgeneral.
 
     Returns
@@ -29,14 +29,16 @@ def read_mask(root: Path, subject: int) -> tuple[np.ndarray, tuple[int, int, int
             f"{subject_name(subject)} does not exist in {root} (there: {', '.join(present)}); "
             f"check the path, or run `brainalign download --subjects {subject}`; {layout.PHANTOM_REMEDY}"
         )
-    path = root / layout.roi_key(subject, "nsdgeneral")
+    path = root / layout.roi_key(subject, "nsdgeneral", space)
     mask = read_volume(path) > 0
     if mask.ndim != 3 or not mask.any():
         raise InvalidValueError(f"{path} has shape {mask.shape} and {mask.sum()} voxels; expected a 3-d mask")
     return np.argwhere(mask).astype(np.int16), mask.shape
 
 
-def read_roi_labels(root: str | Path, subject: int, volume: str) -> tuple[np.ndarray, dict[int, str]]:
+def read_roi_labels(
+    root: str | Path, subject: int, volume: str, space: str = layout.SPACE
+) -> tuple[np.ndarray, dict[int, str]]:
     """Labels of an ROI volume and their names.
 
     Parameters
@@ -45,6 +47,8 @@ def read_roi_labels(root: str | Path, subject: int, volume: str) -> tuple[np.nda
     subject : int
     volume : str
         File stem, such as ``"floc-faces"``.
+    space : str
+        One of :data:`tables.SPACES`.
 
     Returns
     -------
@@ -57,7 +61,7 @@ def read_roi_labels(root: str | Path, subject: int, volume: str) -> tuple[np.nda
     ------
     MissingFileError, DamagedFileError, UnknownLabelError
     """
-    path = Path(root) / layout.roi_key(subject, volume)
+    path = Path(root) / layout.roi_key(subject, volume, space)
     values = read_volume(path)
     keys = layout.ctab_keys(subject, volume)
     table = next((Path(root) / key for key in keys if (Path(root) / key).is_file()), Path(root) / keys[0])
@@ -73,25 +77,20 @@ def read_roi_labels(root: str | Path, subject: int, volume: str) -> tuple[np.nda
     return labels, names
 
 
-def ncsnr_path(root, subject):
-    return root / layout.ncsnr_key(subject)
-
-
-def read_ncsnr(root, subject, ijk, shape):
-    path = ncsnr_path(root, subject)
+def read_ncsnr(path, ijk, shape):
     volume = read_volume(path)
     layout.check_grid(path, volume.shape, shape)
     return volume[tuple(ijk.T)].astype(np.float32)
 
 
-def read_mask_labels(root, subject, ijk, shape):
+def read_mask_labels(root, subject, space, ijk, shape):
     labels, names = {}, {}
     for volume in ROI_VOLUMES:
-        path = root / layout.roi_key(subject, volume)
+        path = root / layout.roi_key(subject, volume, space)
         if volume not in layout.REQUIRED_VOLUMES and not path.exists():
             log.info("%s is not there; label_%s is left out", path, volume)
             continue
-        values, names[volume] = read_roi_labels(root, subject, volume)
+        values, names[volume] = read_roi_labels(root, subject, volume, space)
         layout.check_grid(path, values.shape, shape)
         labels[volume] = values[tuple(ijk.T)]
     return labels, names

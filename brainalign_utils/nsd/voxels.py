@@ -28,15 +28,15 @@ def describe_voxels(root: str | Path, responses: xr.Dataset) -> xr.Dataset:
     ------
     MissingFileError, DamagedFileError, UnknownLabelError
     """
-    subject = responses.attrs["subject"]
+    subject, space = responses.attrs["subject"], responses.attrs["space"]
     stimuli = [
         name for name, coord in responses.coords.items() if "stimulus" in "".join(map(str, coord.dims))
     ]
     voxels = responses.drop_vars([*responses.data_vars, *stimuli])
     volumes = [name.removeprefix("label_") for name in voxels.coords if name.startswith("label_")]
-    mask = read_roi_labels(root, subject, "nsdgeneral")[0] > 0
-    outside = [int(((read_roi_labels(root, subject, v)[0] == 1) & ~mask).sum()) for v in volumes]
-    maps = read_surface_map(root, subject)
+    mask = read_roi_labels(root, subject, "nsdgeneral", space)[0] > 0
+    outside = [int(((read_roi_labels(root, subject, v, space)[0] == 1) & ~mask).sum()) for v in volumes]
+    maps = read_surface_map(root, subject, space)
     return voxels.assign(
         n_first_label_outside=("volume", outside),
         **{f"vertex_voxel_{hemi}": (f"vertex_{hemi}", values) for hemi, values in maps.items()},

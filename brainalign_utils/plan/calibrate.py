@@ -4,13 +4,14 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import nnls
 
+from .. import BrainalignError
 from ..settings import Settings
 from .counts import CHOICES
 from .records import ARTIFACTS, disk_usage, study_records
 from .runs import COMPOSED, amounts, array_bytes, memory_bytes
 from .tables import N_KERNELS, planned_tasks
 
-RESIDENT = ("03_fit_encoding", "05_partition_variance")
+RESIDENT = ("03_fit_encoding", "04_partition_variance")
 """What these read and free again stays resident in part, more of it the larger their arrays are."""
 
 
@@ -90,7 +91,7 @@ def _runs(settings, n_kernels):
     table = table[np.array(known, dtype=bool)].reset_index(drop=True)
     tasks = [tasks[key] for key in zip(table.notebook, table.name, strict=True)]
     if not tasks:
-        raise ValueError(
+        raise BrainalignError(
             f"no record of study {settings.name!r} in {settings.paths.root}; run `make study` first"
         )
     return table.assign(

@@ -12,7 +12,7 @@ from ..tables import N_TRIALS_PER_SESSION, ROIS
 N_TRIPLE_WEIGHTINGS = 7
 N_NSD_SESSIONS, N_NSD_PICTURES, N_NSD_SHARED, N_REPEATS = 40, 10_000, 1000, 3
 N_GROUPS = sum(roi.kind == "group" for roi in ROIS)
-CHOICES = "14_vary_choices"
+CHOICES = "15_vary_choices"
 
 BASES = ("measured", "scaled up", "assumed")
 """What a planned cost rests on, best first: a unit cost measured at that size; one measured on a smaller

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from math import prod
 
+from .. import BrainalignError
 from ..features.store.features import KEPT_BYTES, N_KEPT
 from ..models import MODEL_BY_ID
 from ..settings import Settings
@@ -28,15 +29,15 @@ RULES = {
     "01_load_responses": "load_responses",
     "02_extract_features": "extract_features",
     "03_fit_encoding": "fit_encoding",
-    "05_partition_variance": "partition_variance",
-    "14_vary_choices": "vary_choices",
+    "04_partition_variance": "partition_variance",
+    "15_vary_choices": "vary_choices",
 }
 """Rules of the workflow by notebook; the other notebooks are results."""
 
 RESULTS = (
-    "04_compare_models", "06_estimate_ceilings", "07_map_instructions", "08_group_concepts",
-    "09_trace_layers", "10_show_partitions", "11_compare_ablations", "12_check_claims", "13_recover_truth",
-    "16_test_voxels", "17_view_cortex",
+    "06_compare_models", "05_estimate_ceilings", "07_map_instructions", "09_group_concepts",
+    "10_trace_layers", "11_show_partitions", "13_compare_ablations", "16_check_claims", "14_recover_truth",
+    "08_test_voxels", "12_view_cortex",
 )  # fmt: skip
 MEASURE = "run a study with it, then python benchmarks/unit_costs.py SETTINGS..."
 SHARED_BYTES = 4 * 2**30
@@ -118,7 +119,7 @@ def amounts(task: Task) -> dict[str, float]:
         kept = n_distinct_predictions(components)
         bootstrap = kept * subject.n_test * settings.stats.n_bootstraps * len(ROIS) / 1e9
         return shared | {"fit": len(sizes), "gigaoperation": operations / 1e9, "gigasample": bootstrap}
-    if task.notebook == "05_partition_variance":
+    if task.notebook == "04_partition_variance":
         main, n_layers, triples = counts.components[model][-1], *_partition(settings, counts, model)
         fits = partition_fits(
             counts.n_instructions, settings.partition.n_ratios, settings.partition.estimator, triples
@@ -184,7 +185,7 @@ def array_bytes(task: Task) -> float:
         nulls = 4 * settings.stats.n_shuffles * subject.n_voxels
         samples = 4 * (settings.stats.n_bootstraps + 1) * components[-1].n_instructions * 7
         return float(scores + predictions + nulls + samples)
-    if task.notebook == "05_partition_variance":
+    if task.notebook == "04_partition_variance":
         n, (n_layers, triples) = counts.n_instructions, _partition(settings, counts, model)
         return 4.0 * n_layers * subject.n_voxels * (3 * n + 1 + 6 * n * (n - 1) / 2 + 8 * triples)
     if task.notebook == CHOICES:
@@ -275,7 +276,7 @@ def run_cost(task: Task, wildcards: tuple[str, ...], costs: dict) -> Run:
     written += sum(disk[name] * n for name, n in units.items() if name != "run" and name in disk)
     parts, units, weights = on_gpu(task, units, costs) if is_full else ([], units, 0.0)
     if missing := sorted(set(units) - set(unit)):
-        raise ValueError(f"no unit cost of {', '.join(missing)} in {notebook}; {MEASURE}")
+        raise BrainalignError(f"no unit cost of {', '.join(missing)} in {notebook}; {MEASURE}")
     terms = {name: unit[name] * n for name, n in units.items()}
     basis = "measured"
     if parts:
@@ -316,9 +317,9 @@ def on_gpu(task: Task, units: dict, costs: dict) -> tuple[list[tuple[float, str]
     parts += [extraction_seconds(model, *counted, settings, costs) for model, counted in passes.items()]
     units = {name: n for name, n in units.items() if not name.startswith("row ")}
     if "gigaoperation" in units and settings.encoding.device != "cpu":
-        n_reads = 0 if notebook == "05_partition_variance" else units["fit"]
+        n_reads = 0 if notebook == "04_partition_variance" else units["fit"]
         seconds, basis = ridge_seconds(units.pop("gigaoperation"), n_reads, costs)
-        parts.append((seconds, "scaled up" if notebook == "05_partition_variance" else basis))
+        parts.append((seconds, "scaled up" if notebook == "04_partition_variance" else basis))
     if parts:
         units["gpu second"] = sum(seconds for seconds, _ in parts)
     return parts, units, max((2.0 * MODEL_BY_ID[model].n_parameters for model in passes), default=0.0)
@@ -348,5 +349,5 @@ def unit_costs(costs: dict, quantity: str, notebook: str, is_full: bool) -> dict
             own |= units.get((size, quantity, source), {})
         found |= own if source == notebook else {k: v for k, v in own.items() if k not in ("run", "start")}
     if "run" not in found:
-        raise ValueError(f"no unit cost ({quantity}) of notebook {notebook}; {MEASURE}")
+        raise BrainalignError(f"no unit cost ({quantity}) of notebook {notebook}; {MEASURE}")
     return found

@@ -100,14 +100,14 @@ def planned_tasks(
             name = (model, f"{shard}of{n_shards}")
             tasks.append(task("02_extract_features", *name, starts=starts, model=model))
     partitioned = [model for model in settings.partition.models if model in settings.models]
-    for notebook, models in (("03_fit_encoding", settings.models), ("05_partition_variance", partitioned)):
+    for notebook, models in (("03_fit_encoding", settings.models), ("04_partition_variance", partitioned)):
         for s, subject in enumerate(counts.subjects):
             for m, model in enumerate(models):
                 dealt, inner = (model, s) if notebook == "03_fit_encoding" else (subject.number, m)
                 starts = alone or (dealt in firsts and not inner)
                 name = (subject_name(subject.number), model)
                 tasks.append(task(notebook, *name, starts=starts, subject=subject, model=model))
-    results = [name for name in RESULTS if settings.data == "phantom" or name != "13_recover_truth"]
+    results = [name for name in RESULTS if settings.data == "phantom" or name != "14_recover_truth"]
     return [*tasks, *map(task, (CHOICES, *results)), task("book")]
 
 

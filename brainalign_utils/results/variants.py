@@ -53,7 +53,13 @@ def fit_variants(settings: Settings, models, progress_bar: bool = True) -> None:
     for subject in tqdm(settings.subjects, disable=not progress_bar, desc="other choices", unit="subject"):
         responses = study.open_responses(settings, subject)
         unscaled = nsd.load_responses(
-            settings.paths.nsd, subject, settings.n_sessions, session_zscore=False, progress_bar=False
+            settings.paths.nsd,
+            subject,
+            settings.n_sessions,
+            settings.betas,
+            settings.space,
+            session_zscore=False,
+            progress_bar=False,
         )
         targets = encoding.targets(responses), encoding.targets(unscaled)
         for model in models:
@@ -104,7 +110,14 @@ def _scores(X, X_test, targets, settings: Settings) -> tuple[np.ndarray, np.ndar
 
 
 def as_table(settings: Settings, models) -> pd.DataFrame:
-    """Mean raw correlation of the first subject under each pooling and analysis, for readers."""
+    """Mean raw correlation of the first subject under each pooling and analysis, for readers.
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> as_table(settings, ["vit-h"]).pooling.tolist()
+    ['generated']
+    """
     rows = []
     for model in models:
         scores = store.open_dataset(settings.paths.variants(settings.subjects[0], model))

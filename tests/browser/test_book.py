@@ -10,7 +10,7 @@ from visiting import sizes_of_pictures
 pytestmark = pytest.mark.browser
 
 MAX_BYTES = 5 * 2**20
-HEAVY_PAGES = {"notebooks/17_view_cortex"}
+HEAVY_PAGES = {"notebooks/12_view_cortex"}
 """Pages that may weigh more."""
 
 

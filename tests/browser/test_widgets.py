@@ -10,7 +10,7 @@ READY = '.cortex-viewer[data-state="ready"]'
 @pytest.fixture
 def viewer(book):
     """The page of the viewer, after a reader has asked for it."""
-    tab = book.open("notebooks/17_view_cortex.html")
+    tab = book.open("notebooks/12_view_cortex.html")
     before = tab.evaluate(
         "performance.getEntriesByType('resource').filter((e) => /viewer/.test(e.name)).length"
     )
@@ -85,7 +85,7 @@ def test_the_pointer_reads_values(viewer):
 
 
 def test_slider_over_layers_changes_the_table(book):
-    tab = book.open("notebooks/09_trace_layers.html")
+    tab = book.open("notebooks/10_trace_layers.html")
     table = tab.locator(".slider-table table")
     before = table.inner_text()
     tab.locator(".slider-table input[name=layer]").focus()
@@ -96,7 +96,7 @@ def test_slider_over_layers_changes_the_table(book):
 
 
 def test_pairs_of_instructions_can_be_chosen(book):
-    tab = book.open("notebooks/10_show_partitions.html")
+    tab = book.open("notebooks/11_show_partitions.html")
     table = tab.locator(".slider-table table")
     before = table.inner_text()
     options = tab.locator(".slider-table select[name=second] option").all_inner_texts()
@@ -112,13 +112,13 @@ def test_pairs_of_instructions_can_be_chosen(book):
 
 
 def test_one_switch_opens_all_code_and_is_remembered(book):
-    tab = book.open("notebooks/04_compare_models.html")
+    tab = book.open("notebooks/06_compare_models.html")
     closed = "document.querySelectorAll('details.above-input:not([open])').length"
     n_cells = tab.evaluate("document.querySelectorAll('details.above-input').length")
     assert n_cells > 2 and tab.evaluate(closed) == n_cells
     tab.click(".code-switch")
     assert tab.evaluate(closed) == 0
-    tab.goto(f"{book.address}/notebooks/06_estimate_ceilings.html")
+    tab.goto(f"{book.address}/notebooks/05_estimate_ceilings.html")
     assert tab.evaluate(closed) == 0
     tab.click(".code-switch")
     assert tab.evaluate(closed) > 2
@@ -128,7 +128,7 @@ def test_one_switch_opens_all_code_and_is_remembered(book):
 def test_pages_without_scripts_say_the_same(chromium, book):
     context = chromium.new_context(java_script_enabled=False)
     tab = context.new_page()
-    tab.goto(f"{book.address}/notebooks/17_view_cortex.html")
+    tab.goto(f"{book.address}/notebooks/12_view_cortex.html")
     assert "needs JavaScript" in tab.inner_text(".cortex-viewer")
     assert tab.locator("figure img").count() >= 1 and tab.locator("table").count() >= 2
     cell = tab.locator("details.above-input").first

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from brainalign_utils.figures.show import FIGURE_PAGES, Ledger, WordTable
-from brainalign_utils.results import claim_table, claims
+from brainalign_utils.results import claims
 from brainalign_utils.settings import project_root
 
 
@@ -26,7 +26,7 @@ def test_undefined_cells_are_empty():
 
 @pytest.fixture(scope="module")
 def verdicts():
-    return claims.evaluate(claim_table.load_claims(), {}, "phantom")
+    return claims.evaluate(claims.load_claims(), {}, "phantom")
 
 
 def test_an_entry_says_everything_about_its_claim(verdicts):
@@ -38,7 +38,7 @@ def test_an_entry_says_everything_about_its_claim(verdicts):
     for said in (
         "-0.037 ± 0.05", "<dt>computed</dt><dd>none", "figure 2 (slides)", "&quot;on par&quot;",
         "roi: prf-visual",
-        "How the paper pools CLIP", 'href="04_compare_models.html#fig-figure-2"',
+        "How the paper pools CLIP", 'href="06_compare_models.html#fig-figure-2"',
     ):  # fmt: skip
         assert said in entry
 

@@ -103,6 +103,26 @@ def test_hdf5_and_nifti_are_identical(pristine, loaded):
     assert other.drop_attrs().identical(loaded.drop_attrs())
 
 
+@pytest.mark.parametrize("betas", tables.BETA_VERSIONS)
+@pytest.mark.parametrize(("space", "grid"), [("func1pt8mm", "1pt8"), ("func1mm", "1pt0")])
+def test_each_version_and_space_lies_in_its_own_folders(root, loaded, betas, space, grid):
+    subject, (version, plain) = f"subj{SUBJECT:02d}", (tables.BETA_VERSIONS[-1], tables.SPACES[0])
+    (root / BETAS).rename(root / BETAS / f"../{betas}")
+    for top in ("nsddata", "nsddata_betas"):
+        (root / top / "ppdata" / subject / plain).rename(root / top / "ppdata" / subject / space)
+    for hemisphere in ("lh", "rh"):
+        path = root / f"nsddata/ppdata/{subject}/transforms/{hemisphere}.func1pt8-to-layerB2.mgz"
+        path.rename(path.with_name(f"{hemisphere}.func{grid}-to-layerB2.mgz"))
+    other = nsd.load_responses(root, SUBJECT, betas=betas, space=space, progress_bar=False)
+    assert other.attrs["betas"] == betas and other.attrs["space"] == space
+    assert other.drop_attrs().identical(loaded.drop_attrs())
+    maps = nsd.describe_voxels(root, other)
+    assert_array_equal(maps.vertex_voxel_lh, [9, 4, -1, -1, 0, -1])
+    if (betas, space) != (version, plain):
+        with pytest.raises(nsd.MissingFileError):
+            nsd.load_responses(root, SUBJECT, progress_bar=False)
+
+
 def test_falls_to_the_format_that_is_there(root, loaded):
     (root / BETAS / "betas_session02.hdf5").unlink()
     mixed = nsd.load_responses(root, SUBJECT, progress_bar=False)

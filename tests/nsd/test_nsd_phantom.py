@@ -42,7 +42,7 @@ def test_every_voxel_of_the_brain_agrees_between_formats(phantom_tree, subject):
     assert len(set(shape)) == 3
     everywhere = np.argwhere(np.ones(shape, bool))
     hdf5, nifti = (
-        betas.read_session(betas.session_files(root, subject, 1, suffix)[0], everywhere, shape)
+        betas.read_session(betas.session_files(root, subject, 1, prefer=suffix)[0], everywhere, shape)
         for suffix in ("hdf5", "nii.gz")
     )
     assert_array_equal(hdf5, nifti)

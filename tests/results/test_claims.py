@@ -9,11 +9,15 @@ import pytest
 from brainalign_utils.models import MODEL_BY_ID
 from brainalign_utils.results import claims
 from brainalign_utils.results.alignment import AUTHORS_VOLUMES
-from brainalign_utils.results.claim_rules import DIRECTION, NOT_REPRODUCED, NOT_TESTED, REPRODUCED, RULES
-from brainalign_utils.results.claim_table import (
+from brainalign_utils.results.claims import (
     DATA,
+    DIRECTION,
     MLLMS,
+    NOT_REPRODUCED,
+    NOT_TESTED,
     RANDOM,
+    REPRODUCED,
+    RULES,
     Claim,
     ClaimError,
     load_authors_scores,

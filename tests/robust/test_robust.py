@@ -16,9 +16,9 @@ from brainalign_utils import provenance
 
 pytestmark = pytest.mark.robust
 
-LAST = "10_show_partitions"  # needs a job of every kind
+LAST = "11_show_partitions"  # needs a job of every kind
 STAGES = (
-    "00_make_phantom", "01_load_responses", "02_extract_features", "03_fit_encoding", "05_partition_variance",
+    "00_make_phantom", "01_load_responses", "02_extract_features", "03_fit_encoding", "04_partition_variance",
     LAST,
 )  # fmt: skip
 KILLS = (

@@ -113,7 +113,7 @@ def test_edit_and_save_reach_the_py_without_outputs(lab, checkout, name):
 
 
 def test_edit_of_the_py_reaches_the_browser_and_keeps_outputs(lab, checkout):
-    name = "04_compare_models"
+    name = "06_compare_models"
     save_with_outputs(lab, name, nbformat.from_dict(lab(f"{name}.ipynb")["content"]))
     source = checkout / "notebooks" / f"{name}.py"
     text = source.read_text()

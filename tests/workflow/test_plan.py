@@ -153,7 +153,7 @@ def test_small_features_stay_in_memory_and_large_ones_do_not(nsd):
     def first(settings, notebook):
         return next(task for task, _ in tables.planned_tasks(settings) if task.notebook == notebook)
 
-    assert runs._kept_features(first(nsd, "05_partition_variance")) == 0
+    assert runs._kept_features(first(nsd, "04_partition_variance")) == 0
     task = first(load_settings(SMALL), "03_fit_encoding")
     language = 4 * task.counts.n_images * task.counts.components["instructblip"][-1].n_spaces * 96
     assert 2 * language < runs._kept_features(task) <= N_KEPT * language

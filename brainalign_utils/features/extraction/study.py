@@ -26,8 +26,8 @@ def study_stimuli(settings: Settings) -> np.ndarray:
     experiment = nsd.read_design(root)
     seen = []
     for subject in settings.subjects:
-        n_sessions = len(nsd.session_files(root, subject, settings.n_sessions))
-        args = experiment["subjectim"], experiment["masterordering"], subject, n_sessions
+        files = nsd.session_files(root, subject, settings.n_sessions, settings.betas, settings.space)
+        args = experiment["subjectim"], experiment["masterordering"], subject, len(files)
         seen.append(trial_nsd_ids(*args))
     return np.unique(np.concatenate(seen)).astype(np.int32)
 

@@ -2,25 +2,27 @@
 
 from pathlib import Path
 
+from ... import BrainalignError
+
 WRITERS = {
     "responses": "01_load_responses",
     "voxels": "01_load_responses",
     "features": "02_extract_features",
     "answers": "02_extract_features",
     **dict.fromkeys(("scores", "predictions", "samples", "nulls"), "03_fit_encoding"),
-    "partition": "05_partition_variance",
-    "choices": "14_vary_choices",
-    "ceilings": "06_estimate_ceilings",
-    "concepts.csv": "08_group_concepts",
-    "ledger.csv": "12_check_claims",
-    "recovery.csv": "13_recover_truth",
+    "partition": "04_partition_variance",
+    "choices": "15_vary_choices",
+    "ceilings": "05_estimate_ceilings",
+    "concepts.csv": "09_group_concepts",
+    "ledger.csv": "16_check_claims",
+    "recovery.csv": "14_recover_truth",
 }
 """Notebook by folder or file of a study."""
 
-ONCE_A_STUDY = ("06", "08", "12", "13", "14")
+ONCE_A_STUDY = ("05", "09", "14", "15", "16")
 
 
-class StoreError(RuntimeError):
+class StoreError(BrainalignError):
     """An artifact that is missing, damaged, locked or made with other settings."""
 
 

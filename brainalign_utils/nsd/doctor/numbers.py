@@ -8,7 +8,6 @@ import pandas as pd
 from ... import nsd
 from ...tables import BETA_SCALE, N_TRIALS_PER_SESSION, ROI_BY_ID, subject_name
 from .. import design, files, layout, reliability
-from ..volumes import ncsnr_path
 from .files import check_file
 from .findings import Finding, compare
 
@@ -96,7 +95,7 @@ def _labels_or_none(root, subject, volume):
 def _measured(root, subject, numbers, ijk, shape):
     """Median noise ceiling, and mean and sd of the betas of one session."""
     name = subject_name(subject)
-    path = ncsnr_path(root, subject)
+    path = root / layout.ncsnr_key(subject)
     if "noise_ceiling_median" in numbers and path.is_file():
         try:
             volume = files.read_volume(path)

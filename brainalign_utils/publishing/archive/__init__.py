@@ -10,14 +10,14 @@ features and no pictures.  An archive that was altered or cut off is refused as 
 from .manifest import ArchiveError, Manifest, parse_manifest
 
 REBUILT = (
-    "04_compare_models",
-    "06_estimate_ceilings",
+    "06_compare_models",
+    "05_estimate_ceilings",
     "07_map_instructions",
-    "09_trace_layers",
-    "10_show_partitions",
-    "11_compare_ablations",
-    "12_check_claims",
-    "17_view_cortex",
+    "10_trace_layers",
+    "11_show_partitions",
+    "13_compare_ablations",
+    "16_check_claims",
+    "12_view_cortex",
 )
 """Notebooks that run on published scores alone; of the others the executed copy is published."""
 

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import yaml
 
+from ... import BrainalignError
 from ...dependencies import module_file
 
-PHANTOM_ONLY = ("notebooks/00_make_phantom", "notebooks/13_recover_truth")
+PHANTOM_ONLY = ("notebooks/00_make_phantom", "notebooks/14_recover_truth")
 ROOT_PAGE = "index"
 DOCUMENTED = (
     *("tables", "models", "settings", "nsd", "nsd.design", "nsd.reliability", "nsd.coco", "features.store"),
@@ -29,7 +30,7 @@ DOCUMENTED = (*(f"brainalign_utils.{name}" for name in DOCUMENTED), "voxelridge"
 """Modules in the API reference, from tables over arrays to files."""
 
 
-class BookError(RuntimeError):
+class BookError(BrainalignError):
     """The book could not be built, or what was built is not whole."""
 
 

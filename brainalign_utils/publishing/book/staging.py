@@ -21,7 +21,7 @@ NOTICES = {
     "phantom": """\
 This copy of the book was built from the **phantom**: simulated brains, drawn scenes and tiny models with a
 known truth. It shows that every step of the method works and [what it can
-recover](/notebooks/13_recover_truth). It is *not* evidence about real brains; for that, the same notebooks
+recover](/notebooks/14_recover_truth). It is *not* evidence about real brains; for that, the same notebooks
 run on the real dataset with the published models.
 """,
     "nsd": "This copy of the book was computed from the Natural Scenes Dataset.\n",
@@ -120,7 +120,7 @@ def _stage_generated(settings, root, folder):
     texts = {
         "notice": NOTICES[settings.data],
         "answer": (root / "book" / f"answer-{settings.data}.md").read_text(),
-        "front_figure": pages.front_figure("figure_2", "04_compare_models", settings.paths.root / "figures"),
+        "front_figure": pages.front_figure("figure_2", "06_compare_models", settings.paths.root / "figures"),
         "cost": _cost(settings),
         "ridge": benchmarks.ridge_table(results / "ridge.csv"),
         "ridge_cuda": benchmarks.ridge_table(results / "ridge_cuda.csv"),

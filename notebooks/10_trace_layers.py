@@ -33,7 +33,7 @@ figures.save_figure(
     fig, table, "figure_5", settings,
     caption="Ceiling-normalised alignment over relative depth; thin lines are subjects, the marker is the peak.",
     alt=figures.alt_layers(table),
-    command="make figure NOTEBOOK=09_trace_layers",
+    command="make figure NOTEBOOK=10_trace_layers",
 )  # fmt: skip
 
 # %% [markdown]
@@ -61,7 +61,7 @@ figures.save_figure(
     fig, maps.map_table(panels, cortex), "best_layers", settings,
     caption="Relative depth of the best layer of each voxel, per model and component, mean over subjects.",
     alt=figures.alt_maps(panels, label),
-    command="make figure NOTEBOOK=09_trace_layers",
+    command="make figure NOTEBOOK=10_trace_layers",
 )  # fmt: skip
 
 # %% [markdown]
@@ -76,5 +76,5 @@ figures.save_figure(
     fig, maps.map_table(panels, cortex), "best_layers_subjects", settings,
     caption=f"Relative depth of the best layer of each voxel ({title_of(models[0])}, {component}), per subject and for the group.",
     alt=figures.alt_maps(panels, label),
-    command="make figure NOTEBOOK=09_trace_layers",
+    command="make figure NOTEBOOK=10_trace_layers",
 )  # fmt: skip

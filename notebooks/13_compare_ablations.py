@@ -58,7 +58,7 @@ figures.save_figure(
     fig, rows, "ablations", settings,
     caption="What changes when one thing is taken away: instruction tuning, the picture, the instruction, training.",
     alt=figures.alt_models(table, rois=["prf-visual", "higher"]),
-    command="make figure NOTEBOOK=11_compare_ablations",
+    command="make figure NOTEBOOK=13_compare_ablations",
 )  # fmt: skip
 
 # %% [markdown]

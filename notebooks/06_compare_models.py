@@ -50,7 +50,7 @@ figures.save_figure(
     caption="Ceiling-normalised alignment of each model with six groups of regions. Small points: single subjects; "
     "marker and bar: mean and 95 % interval over resampled test pictures, which also give q; grey: range under shuffled rows.",
     alt=figures.alt_models(table),
-    command="make figure NOTEBOOK=04_compare_models",
+    command="make figure NOTEBOOK=06_compare_models",
 )  # fmt: skip
 
 # %% [markdown]
@@ -92,7 +92,7 @@ titled(ledger.convention_table(choices, "places"), "{:.2f}")
 #
 # Two bar charts, one a region, do not show that a model's lead is larger in one of them: the difference of the differences needs a test of
 # its own. For each model against the reference, one test over all six groups: a small *q* says that its lead is not the same everywhere. The
-# test rests on resampled test pictures, which all models and regions share. Single voxels are tested on [a page of their own](16_test_voxels).
+# test rests on resampled test pictures, which all models and regions share. Single voxels are tested on [a page of their own](08_test_voxels).
 
 # %%
 samples = model_tests.model_samples(settings, settings.models)

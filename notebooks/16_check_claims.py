@@ -20,7 +20,7 @@ settings_file = "workflow/config/phantom.yml"
 from brainalign_utils import figures
 from brainalign_utils.features import store
 from brainalign_utils.figures import show
-from brainalign_utils.results import claim_table, claims, ledger
+from brainalign_utils.results import claims, ledger
 from brainalign_utils.results.partitions import pair_table
 from brainalign_utils.settings import load_settings
 
@@ -45,7 +45,7 @@ if settings.paths.table("recovery").is_file():
     recovery = store.read_table(settings.paths.table("recovery"))
 else:
     recovery = None
-verdicts = claims.evaluate(claim_table.load_claims(), tables, settings.data, recovery)
+verdicts = claims.evaluate(claims.load_claims(), tables, settings.data, recovery)
 ledger_file = store.write_table(settings.paths.table("ledger"), verdicts)
 claims.summary(verdicts).to_frame("claims")
 
@@ -71,7 +71,7 @@ figures.save_figure(
     fig, early, "tension", settings,
     caption="Multimodal language models minus ViT-H in early visual cortex, under each combination of choices.",
     alt=figures.alt_choices(early, unit="multimodal minus vision-only in early visual cortex"),
-    command="make figure NOTEBOOK=12_check_claims",
+    command="make figure NOTEBOOK=16_check_claims",
 )  # fmt: skip
 
 # %% [markdown]

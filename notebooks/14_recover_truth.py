@@ -57,7 +57,7 @@ figures.save_figure(
     fig, table, "recovery", settings,
     caption="Estimate against planted value; filled circles passed their check, open crosses failed.",
     alt=figures.alt_recovery(table),
-    command="make figure NOTEBOOK=13_recover_truth",
+    command="make figure NOTEBOOK=14_recover_truth",
 )  # fmt: skip
 
 # %%

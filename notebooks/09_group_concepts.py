@@ -63,7 +63,7 @@ figures.save_figure(
     fig, trained, "figure_4", settings,
     caption="Normalised alignment within groups of test pictures, by instruction; mean over models and subjects.",
     alt=figures.alt_concepts(shown),
-    command="make figure NOTEBOOK=08_group_concepts",
+    command="make figure NOTEBOOK=09_group_concepts",
 )  # fmt: skip
 
 # %% [markdown]

@@ -56,7 +56,7 @@ figures.save_figure(
     fig, table, "noise_ceilings", settings,
     caption="Ceilings of Pearson's r over voxels, per region: from repeats (ncsnr), and from other subjects, plain and extrapolated.",
     alt=figures.alt_ceilings(table, threshold=settings.stats.min_ceiling),
-    command="make figure NOTEBOOK=06_estimate_ceilings",
+    command="make figure NOTEBOOK=05_estimate_ceilings",
 )  # fmt: skip
 
 # %% [markdown]
@@ -83,7 +83,7 @@ figures.save_figure(
     fig, table[table.roi == "nsdgeneral"], "ceiling_scatter", settings,
     caption="The two ceilings voxel by voxel, one panel a subject.",
     alt="Scatter, one panel a subject. " + figures.alt_ceilings(table, rois=["nsdgeneral"]),
-    command="make figure NOTEBOOK=06_estimate_ceilings",
+    command="make figure NOTEBOOK=05_estimate_ceilings",
 )  # fmt: skip
 
 # %% [markdown]

@@ -56,7 +56,7 @@ figures.save_figure(
     fig, table, "cortex", settings,
     caption=f"Normalised alignment of {title} under {instruction} on the inflated cortex, mean over subjects.",
     alt=figures.alt_maps(regions, f"normalised alignment of {title} under {instruction}"),
-    command="make figure NOTEBOOK=17_view_cortex",
+    command="make figure NOTEBOOK=12_view_cortex",
 )  # fmt: skip
 
 # %% [markdown]
