@@ -196,19 +196,15 @@ def _declare_fetch_models(parser):
 
 
 def _fetch_models(args):
-    from .models import MODEL_BY_ID
-
-    models = args.models or _settings(args.settings).models
-    if unknown := [model for model in models if model not in MODEL_BY_ID]:
-        raise ValueError(f"unknown model {', '.join(unknown)}; `brainalign models` prints the table")
-    from .features.adapters.checkpoints import ModelError, fetch
+    from .features.checkpoints import ModelError, fetch
 
     try:
-        folders = fetch(models)
+        settings = None if args.models else _settings(args.settings)
+        fetched = fetch(args.models) if args.models else fetch(settings.models, settings.checkpoints)
     except ModelError as error:
         return _fail(error)
-    for checkpoint, folder in folders.items():
-        print(f"{checkpoint}  {folder}")
+    for row, folder in fetched:
+        print(f"{row.id}: {row.checkpoint} at {folder.name}, {folder}")
     return 0
 
 

@@ -15,17 +15,22 @@ import torch
 from brainalign_utils import nsd
 from brainalign_utils.features import extraction, store
 from brainalign_utils.features.adapters import checkpoint_folder, load_adapter, model_row
-from brainalign_utils.features.adapters.cache import keep_rows, staying_rows
+from brainalign_utils.features.adapters.layers import keep_rows, staying_rows
 from brainalign_utils.features.extraction import Extractor, extract_features
-from brainalign_utils.features.extraction.batches import (
+from brainalign_utils.features.extraction.extractor import (
     length_sorted,
     planned_images,
     planned_rows,
     read_ahead,
 )
-from brainalign_utils.features.extraction.generate import generate_pooled
-from brainalign_utils.features.extraction.pictures import SeenPictures, pictures_identity
-from brainalign_utils.features.extraction.pooling import POOLING_RULES, Greedy, TopK, row_uniforms
+from brainalign_utils.features.extraction.pooling import (
+    POOLING_RULES,
+    Greedy,
+    TopK,
+    generate_pooled,
+    row_uniforms,
+)
+from brainalign_utils.features.extraction.reading import SeenPictures, pictures_identity
 from brainalign_utils.features.store import FeatureStore, StoreError
 from brainalign_utils.settings import POOLINGS, load_settings
 from brainalign_utils.tables import INSTRUCTIONS
