@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from . import BrainalignError
 from .artifacts import Paths
 from .cluster import ClusterSettings
 from .models import MODEL_BY_ID, without_phantom
@@ -22,7 +23,7 @@ from .tables import BETA_VERSIONS, INSTRUCTION_BY_ID, SPACES, SUBJECTS, Instruct
 POOLINGS = ("generated", "prompt", "last", "image", "authors-all-tokens", "authors-sampled")
 
 
-class SettingsError(ValueError):
+class SettingsError(BrainalignError):
     """A settings file that cannot be used; the message says which key, and what to do."""
 
 
@@ -300,7 +301,8 @@ def load_settings(path: str | Path | None = None, **overrides) -> Settings:
         given, path = path, next((p for p in (Path(path), project_root() / path) if p.is_file()), None)
         if path is None:
             raise SettingsError(
-                f"settings file {given} does not exist (looked in {Path.cwd()}, {project_root()})"
+                f"settings file {given} does not exist (looked in "
+                f"{' and '.join(dict.fromkeys(map(str, (Path.cwd(), project_root()))))})"
             )
         try:
             values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
@@ -318,9 +320,13 @@ def load_settings(path: str | Path | None = None, **overrides) -> Settings:
 
 
 def project_root() -> Path:
-    """The checkout around the working folder (the folder with ``_toc.yml``), else the working folder."""
+    """The checkout (the folder with ``_toc.yml``): around the working folder, else of this package.
+
+    The working folder, where there is neither.
+    """
     here = Path.cwd()
-    return next((folder for folder in (here, *here.parents) if (folder / "_toc.yml").is_file()), here)
+    folders = (here, *here.parents, Path(__file__).parents[1])
+    return next((folder for folder in folders if (folder / "_toc.yml").is_file()), here)
 
 
 def _absolute_paths(settings: Settings) -> dict:

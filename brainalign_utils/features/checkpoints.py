@@ -13,6 +13,7 @@ from pathlib import Path
 from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
+from .. import BrainalignError
 from ..models import MODEL_BY_ID, Model
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ SMALL_FILES = (".json", ".jinja", ".model", ".txt")
 """Endings of configurations, tokenizers and processors."""
 
 
-class ModelError(RuntimeError):
+class ModelError(BrainalignError):
     """A checkpoint that is missing, damaged or does not fit, or a device that is not there."""
 
 

@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from ... import BrainalignError
 from ...nsd import NsdError
 from ..adapters import BLANK_GREY, Adapter
 
@@ -16,7 +17,7 @@ KEPT_BYTES = 512 * 2**20
 N_IDENTIFYING = 16
 
 
-class ExtractionError(RuntimeError):
+class ExtractionError(BrainalignError):
     """An image, an instruction or a state that cannot be used; names which."""
 
 
