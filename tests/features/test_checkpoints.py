@@ -340,7 +340,7 @@ def test_broken_transfer_is_refused_and_the_next_one_goes_on(vit_hub, tmp_path):
     hub, env = vit_hub
     hub.spoiled[VIT, "model.safetensors"] = b"cut off"
     assert re.search(
-        rf"{VIT} cannot be downloaded from .*should be of size 523256 .*`brainalign fetch-models vit-h` again",
+        rf"{VIT} cannot be downloaded .*should be of size 523256.*`brainalign fetch-models vit-h` again",
         _error(brainalign("fetch-models", "vit-h", env=env)),
     )
     hub.spoiled.clear()
