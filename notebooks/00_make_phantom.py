@@ -25,10 +25,12 @@ settings_file = "workflow/config/phantom.yml"
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from brainalign_utils import nsd
+from brainalign_utils import figures, nsd
 from brainalign_utils.phantom import dataset
 from brainalign_utils.settings import load_settings
 
+# %matplotlib inline
+plt.style.use(figures.STYLE)  # matplotlib's own defaults and the book's, whatever a matplotlibrc says
 settings = load_settings(settings_file)
 paths = settings.paths
 

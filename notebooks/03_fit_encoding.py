@@ -22,6 +22,7 @@ model = "instructblip"
 import matplotlib.pyplot as plt
 import pandas as pd
 
+from brainalign_utils import figures
 from brainalign_utils.encoding import fitting
 from brainalign_utils.features import store
 from brainalign_utils.results import alignment, intervals, study
@@ -29,6 +30,8 @@ from brainalign_utils.settings import load_settings
 from brainalign_utils.tables import PAPER_GROUPS, ROI_BY_ID
 from brainalign_utils.titles import title_of
 
+# %matplotlib inline
+plt.style.use(figures.STYLE)  # matplotlib's own defaults and the book's, whatever a matplotlibrc says
 settings = load_settings(settings_file)
 paths = settings.paths
 responses = store.open_dataset(paths.responses(subject)).load()
@@ -98,7 +101,6 @@ else:
     for ax, component in zip(axes[0], components, strict=True):
         ax.plot(curves.loc[component], marker="o", label=curves.columns)
         ax.set(title=component, xlabel="relative depth")
-        ax.spines[["top", "right"]].set_visible(False)
     axes[0, 0].set_ylabel(f"correlation ({settings.data})")
     axes[0, -1].legend(bbox_to_anchor=(1.02, 1.05), loc="upper left", frameon=False)
     plt.show()
