@@ -145,12 +145,16 @@ def _confirm(plan, yes):
 @click.argument("models", nargs=-1)
 @SETTINGS_OPTION
 def fetch_models(models, file):
-    """Download checkpoints at their pinned revisions: of MODELS, else of those of the settings."""
-    from .features.adapters.checkpoints import fetch
+    """Download checkpoints at their revisions: of MODELS, else of those of the settings."""
+    from .features.checkpoints import fetch
     from .settings import load_settings
 
-    for checkpoint, folder in fetch(models or load_settings(file).models).items():
-        click.echo(f"{checkpoint}  {folder}")
+    source = "hub"
+    if not models:
+        settings = load_settings(file)
+        models, source = settings.models, settings.checkpoints
+    for row, folder in fetch(models, source):
+        click.echo(f"{row.id}: {row.checkpoint} at {folder.name}, {folder}")
 
 
 @brainalign.command()
