@@ -50,7 +50,7 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from . import dependencies, provenance
+from . import BrainalignError, dependencies, provenance
 from .locks import alone
 from .settings import SettingsError, load_settings, project_root
 
@@ -61,7 +61,7 @@ SECONDS_BETWEEN_STEPS = 30
 """In a log, a progress bar is a line at each step that is shown."""
 
 
-class ParameterError(ValueError):
+class ParameterError(BrainalignError):
     """A parameter that the notebook does not declare."""
 
 

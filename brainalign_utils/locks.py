@@ -6,10 +6,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from . import BrainalignError
+
 LOG = logging.getLogger(__name__)
 
 
-class RunningError(RuntimeError):
+class RunningError(BrainalignError):
     """Another run of the same study is at work."""
 
 

@@ -6,6 +6,7 @@ Keys are relative to the tree's root and the same as in NSD's bucket.  Nothing i
 import ast
 from pathlib import Path
 
+from .. import BrainalignError
 from ..tables import BETA_VERSIONS, ROI_VOLUMES, SPACES, subject_name
 
 EXPDESIGN = "nsddata/experiments/nsd/nsd_expdesign.mat"
@@ -24,7 +25,7 @@ REQUIRED_VOLUMES = tuple(v for v in ROI_VOLUMES if v not in ("prf-eccrois", "str
 """ROI files that the study cannot do without; the others only add labels."""
 
 
-class NsdError(Exception):
+class NsdError(BrainalignError):
     """An NSD tree that cannot be used; the message names the file, both values and the remedy."""
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import nnls
 
+from .. import BrainalignError
 from ..settings import Settings
 from .counts import CHOICES
 from .records import ARTIFACTS, disk_usage, study_records
@@ -90,7 +91,7 @@ def _runs(settings, n_kernels):
     table = table[np.array(known, dtype=bool)].reset_index(drop=True)
     tasks = [tasks[key] for key in zip(table.notebook, table.name, strict=True)]
     if not tasks:
-        raise ValueError(
+        raise BrainalignError(
             f"no record of study {settings.name!r} in {settings.paths.root}; run `make study` first"
         )
     return table.assign(

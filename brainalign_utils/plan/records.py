@@ -5,6 +5,7 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 
+from .. import BrainalignError
 from ..settings import Settings
 from .counts import CHOICES
 from .runs import RULES
@@ -86,7 +87,7 @@ def compare(settings: Settings, costs: dict | None = None, n_kernels: int = N_KE
     records = study_records(settings)
     done = set(zip(records.notebook, records.name, strict=True))
     if missing := sorted({(run.notebook, "_".join(run.wildcards)) for run in runs} - done):
-        raise ValueError(
+        raise BrainalignError(
             f"{len(missing)} of {len(runs)} runs of the plan have no record, such as {missing[0]}; run "
             "`make study` with these settings first"
         )

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 from math import prod
 
-from ..features.store.features import KEPT_BYTES, N_KEPT
+from .. import BrainalignError
+from ..features.store import KEPT_BYTES, N_KEPT
 from ..models import MODEL_BY_ID
 from ..settings import Settings
 from ..tables import N_TRIALS_PER_SESSION, ROIS
@@ -40,7 +41,7 @@ RESULTS = (
 )  # fmt: skip
 MEASURE = "run a study with it, then python benchmarks/unit_costs.py SETTINGS..."
 SHARED_BYTES = 4 * 2**30
-"""Largest products that models of a partition share, as in :mod:`brainalign_utils.ridge.banded`."""
+"""Largest products that models of a partition share, as in :mod:`voxelridge.banded`."""
 COMPOSED = {CHOICES: ("01_load_responses", "02_extract_features", "03_fit_encoding")}
 """A notebook that does what others do, at their unit costs."""
 
@@ -275,7 +276,7 @@ def run_cost(task: Task, wildcards: tuple[str, ...], costs: dict) -> Run:
     written += sum(disk[name] * n for name, n in units.items() if name != "run" and name in disk)
     parts, units, weights = on_gpu(task, units, costs) if is_full else ([], units, 0.0)
     if missing := sorted(set(units) - set(unit)):
-        raise ValueError(f"no unit cost of {', '.join(missing)} in {notebook}; {MEASURE}")
+        raise BrainalignError(f"no unit cost of {', '.join(missing)} in {notebook}; {MEASURE}")
     terms = {name: unit[name] * n for name, n in units.items()}
     basis = "measured"
     if parts:
@@ -348,5 +349,5 @@ def unit_costs(costs: dict, quantity: str, notebook: str, is_full: bool) -> dict
             own |= units.get((size, quantity, source), {})
         found |= own if source == notebook else {k: v for k, v in own.items() if k not in ("run", "start")}
     if "run" not in found:
-        raise ValueError(f"no unit cost ({quantity}) of notebook {notebook}; {MEASURE}")
+        raise BrainalignError(f"no unit cost ({quantity}) of notebook {notebook}; {MEASURE}")
     return found

@@ -42,6 +42,16 @@ def region_samples(
     samples : DataArray of dims (sample, instruction, roi)
         Sample 0 is the observed score.  NaN where a region is absent, or where predictions are the
         same for all images.
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> scores = study.open_scores(settings, 1, "vit-h")
+    >>> Y_test = fitting.targets(study.open_responses(settings, 1))[1]
+    >>> predictions = study.open_predictions(settings, 1, "vit-h")
+    >>> samples = region_samples(predictions, scores, Y_test, ["nsdgeneral"], n_bootstraps=10)
+    >>> dict(samples.sizes)
+    {'sample': 11, 'instruction': 1, 'roi': 1}
     """
     present = [roi for roi in rois if scores.roi_mask.sel(roi=roi).any()]
     best = alignment.best_layers(scores)

@@ -34,6 +34,13 @@ def model_table(settings: Settings, models, reference: str, rois) -> tuple[pd.Da
         that the model predicts better, or worse, than the reference does at q < alpha; NaN for itself).
     regions : DataFrame
         model, roi, n_subjects, difference (raw r, model minus reference), p, q.
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> proportions, regions = model_table(settings, ["vit-h", "instructblip"], "vit-h", ["prf-visual"])
+    >>> list(regions.model)
+    ['instructblip']
     """
     shares, nulls = [], {}
     for subject in settings.subjects:
@@ -61,6 +68,13 @@ def instruction_table(settings: Settings, model: str, rois) -> tuple[pd.DataFram
     -------
     shares, regions : DataFrame
         With ``instruction`` in place of model; ``above`` is where it predicts better than captioning does.
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> proportions, regions = instruction_table(settings, "instructblip", ["prf-visual"])
+    >>> list(regions.instruction)
+    ['IU1', 'IU2', 'CR']
     """
     caption, shares, nulls = settings.caption_id(), [], {}
     for subject in settings.subjects:
@@ -83,6 +97,13 @@ def stability_table(settings: Settings, model: str, rois) -> pd.DataFrame:
     table : DataFrame
         subject, roi, again (mean over voxels of the share of samples that the most frequent winner wins),
         sure (share of voxels where that is .95 or more), chance (one over the number of instructions).
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> table = stability_table(settings, "instructblip", ["nsdgeneral"])
+    >>> list(table.chance)
+    [0.25, 0.25]
     """
     tables = []
     for subject in settings.subjects:
@@ -139,6 +160,13 @@ def compared(shares: pd.DataFrame, regions: pd.DataFrame, column: str, alpha: fl
     """Both tables in one for readers: ``share above / share below``, mean over subjects, a row per item.
 
     A star marks regions whose mean differs from the reference, all subjects together (q < alpha).
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> proportions, regions = model_table(settings, ["vit-h", "instructblip"], "vit-h", ["prf-visual"])
+    >>> compared(proportions, regions, "model", 0.05).shape
+    (1, 1)
     """
     mean = shares.groupby([column, "roi"], sort=False)[["above", "below"]].mean().dropna()
     text = (

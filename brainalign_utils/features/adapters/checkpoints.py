@@ -14,6 +14,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from torch import nn
 from transformers import AutoConfig
 
+from ... import BrainalignError
 from ...models import MODEL_BY_ID, Model
 
 logger = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ HARMLESS_EXTRA_KEYS = (r"rotary_emb\.inv_freq$", r"position_ids$", r"^pooler\.",
 """Buffers that older transformers saved, and heads that feature extraction leaves out."""
 
 
-class ModelError(RuntimeError):
+class ModelError(BrainalignError):
     """A checkpoint that is missing or does not fit, or a device that is not there."""
 
 

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ... import BrainalignError
 from ...nsd import NsdError
 from ..adapters import BLANK_GREY, Adapter
 
 BLANK_SIDE = 425
 
 
-class ExtractionError(RuntimeError):
+class ExtractionError(BrainalignError):
     """An image, an instruction or a state that cannot be used; names which."""
 
 

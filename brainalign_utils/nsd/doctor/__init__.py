@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from ... import BrainalignError
 from ...tables import subject_name
 from .files import coco_files, subject_files
 from .findings import Finding, report
@@ -34,9 +35,9 @@ def load_expected(root: str | Path, path: str | Path | None = None) -> dict:
     try:
         expected = yaml.safe_load(source.read_text())
     except yaml.YAMLError as error:
-        raise ValueError(f"{source} is not valid YAML: {error}") from error
+        raise BrainalignError(f"{source} is not valid YAML: {error}") from error
     if not isinstance(expected, dict):
-        raise ValueError(
+        raise BrainalignError(
             f"{source} holds a {type(expected).__name__}; expected a mapping of checks to numbers"
         )
     return expected

@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from ... import BrainalignError
+
 TERMS = (
     "The Natural Scenes Dataset is free, but only under its terms: read them and fill in the data access\n"
     "agreement at http://naturalscenesdataset.org, and cite Allen et al. (2022), Nature Neuroscience 25, 116."
@@ -13,7 +15,7 @@ TERMS = (
 RESERVE = 64 << 20  # bytes left free
 
 
-class DownloadError(Exception):
+class DownloadError(BrainalignError):
     """A download that cannot go on; the message says why, and what the next run will do."""
 
 
