@@ -40,7 +40,7 @@ FIXED_BYTES = 30_000_000
 README = """Truth of a phantom dataset. Nothing here is a measurement of a brain.
 
 expected.yml               numbers that `brainalign doctor` should find in ../nsd
-planted.yml                what is not clean: saturated betas, voxels that are constant in one or all sessions,
+planted.yml                what is not clean: saturated betas, voxels constant in one session or in all,
                            NaN ncsnr in the file, empty labels, ROI voxels outside nsdgeneral
 stimuli.parquet            what each picture holds, by nsd_id (0-based)
 families.yml               content families, their scene channels and the instructions that ask for them

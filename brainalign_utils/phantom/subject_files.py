@@ -116,8 +116,8 @@ def write_subject(
 def _plants(layout: Layout, n_sessions: int, seed: int) -> dict:
     """What is not clean in real data.
 
-    Voxels and trials that are saturated; a voxel outside the field of view in the last session; voxels without
-    signal in all sessions; voxels with betas whose ncsnr is NaN in the file, in a localiser and in V1.
+    Voxels and trials that are saturated; a voxel outside the field of view in the last session; voxels
+    without signal in all sessions; voxels with betas but NaN ncsnr in the file, in a localiser and in V1.
     """
     rng = np.random.default_rng([seed, layout.subject, 51])
     voxels = rng.permutation(np.flatnonzero(layout.nsdgeneral))[: N_SATURATED + 1]

@@ -1,5 +1,10 @@
 """The loader on a phantom tree: formats agree, and what was planted is found."""
 
+import subprocess
+import sys
+from pathlib import Path
+
+import jupytext
 import numpy as np
 import pandas as pd
 import pytest
@@ -151,3 +156,16 @@ def test_pictures_of_the_tree(phantom_tree, loaded):
     with nsd.StimulusBrick(phantom_tree / "nsd") as brick:
         images = brick[loaded.test_nsd_id.values[:4]]
     assert images.shape == (4, 425, 425, 3) and all(image.std() > 5 for image in images)
+
+
+def test_the_page_on_responses_takes_voxels_without_a_ceiling(phantom_tree, tmp_path):
+    settings = {"data": "nsd", "nsd_root": str(phantom_tree / "nsd"), "build_root": str(tmp_path)}
+    (tmp_path / "settings.yml").write_text(yaml.safe_dump(settings))
+    notebook = jupytext.read(Path(__file__).parents[2] / "notebooks/01_load_responses.py")
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    given = next(cell for cell in cells if "parameters" in cell.metadata.get("tags", []))
+    given.source = f"settings_file, subject = {str(tmp_path / 'settings.yml')!r}, 1"
+    script = "\n".join(["import matplotlib; matplotlib.use('agg')", *(cell.source for cell in cells)])
+    command = [sys.executable, "-W", "error::RuntimeWarning", "-c", script]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
