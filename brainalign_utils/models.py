@@ -177,14 +177,15 @@ def without_phantom(ids) -> list[str]:
 
 
 def template_markers(row: Model) -> list[str]:
-    """Marks that the template of a row gives a meaning of their own, such as ``<image>`` and ``Human:``.
+    """Marks that the template of a row gives a meaning of their own; an image's is one for every model.
 
     Examples
     --------
     >>> template_markers(MODEL_BY_ID["llava"])
-    ['USER:', '<image>', 'ASSISTANT:']
+    ['<image>', 'USER:', 'ASSISTANT:']
     """
-    return re.findall(r"<[^<>\s]+>|\[/?[A-Z]+\]|\w+:", row.prompt)
+    found = re.findall(r"<[^<>\s]+>|\[/?[A-Z]+\]|\w+:", row.prompt)
+    return list(dict.fromkeys(["<image>", *found]))
 
 
 def marker_in(text: str, markers) -> str | None:
