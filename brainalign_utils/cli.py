@@ -1,12 +1,13 @@
 """The ``brainalign`` command.  Subcommands import what they need when they run."""
 
+import shlex
 import sys
 from pathlib import Path
 
 import click
 
 from . import DEFAULT_SETTINGS, BrainalignError
-from .tables import BETA_VERSIONS, ROI_VOLUMES, SPACES, subject_number
+from .tables import subject_number
 
 
 class UserPath(click.Path):
@@ -65,20 +66,33 @@ brainalign.command_class = Command
 
 
 @brainalign.command()
-@click.option("--nsd", type=PATH, required=True, help="folder that holds nsddata")
+@click.option("--nsd", type=PATH, help="folder that holds nsddata (default: of the settings)")
+@SETTINGS_OPTION
 @click.option("--expected", type=PATH, help="YAML of numbers (default: of the phantom or real data)")
-@click.option("--subjects", type=Subject(), multiple=True, help="must be there (default: those that are)")
-@click.option("--sessions", type=COUNT, help="must be there (default: those that are)")
-@click.option("--coco", type=PATH, help="check COCO's annotations in this folder too")
-@click.option("--deep", is_flag=True, help="read every beta file to its end")
+@click.option("--subjects", type=Subject(), multiple=True, help="default: those of the settings")
+@click.option("--sessions", type=COUNT, help="first sessions only (default: of the settings)")
+@click.option("--coco", type=PATH, help="COCO's folder (default: of the settings)")
 @click.option("--verbose", is_flag=True, help="list what is fine too")
-def doctor(nsd, expected, subjects, sessions, coco, deep, verbose):
-    """Check an NSD tree, file by file."""
+def doctor(nsd, file, expected, subjects, sessions, coco, verbose):
+    """Check that an NSD tree has what a study needs."""
     from .nsd import doctor
+    from .settings import load_settings
 
-    numbers = doctor.load_expected(nsd, expected)
-    findings = doctor.examine(nsd, numbers, subjects or None, sessions, coco, deep)
-    click.echo(doctor.report(findings, str(numbers.get("name", expected)), verbose))
+    settings = load_settings(file, **({"nsd_root": nsd.absolute()} if nsd else {}))
+    root = settings.paths.nsd
+    numbers = doctor.load_expected(root, expected)
+    findings = doctor.examine(
+        root, subjects or settings.subjects, sessions or settings.n_sessions, settings.betas, settings.space,
+        numbers, coco or settings.coco_root,
+    )  # fmt: skip
+    click.echo(f"compared with: {numbers.get('name', expected)}\n")
+    click.echo(doctor.report(findings, verbose))
+    if any(finding.status in ("missing", "damaged") for finding in findings):
+        command = f"brainalign download --to {shlex.quote(str(root))}"
+        command += f" --settings {shlex.quote(str(file))}" if str(file) != DEFAULT_SETTINGS else ""
+        command += f" --subjects {' '.join(map(str, subjects))}" if subjects else ""
+        command += f" --sessions {sessions}" if sessions else ""
+        click.echo(f"to get what is missing or damaged: {command} (of a phantom: make study)")
     return int(any(finding.status != "ok" for finding in findings))
 
 
@@ -86,42 +100,27 @@ def doctor(nsd, expected, subjects, sessions, coco, deep, verbose):
 @click.option("--to", type=PATH, help="folder that gets nsddata, nsddata_betas, ...")
 @SETTINGS_OPTION
 @click.option("--subjects", type=Subject(), multiple=True, help="default: those of the settings")
-@click.option("--sessions", type=COUNT, help="first sessions only (default: all)")
-@click.option("--rois", multiple=True, help="ROI volumes (default: those that the study reads)")
+@click.option("--sessions", type=COUNT, help="first sessions only (default: of the settings)")
 @click.option("--format", type=click.Choice(["hdf5", "nii.gz"]), default="hdf5", help="of the betas")
-@click.option("--betas", type=click.Choice(BETA_VERSIONS), help="version (default: of the settings)")
-@click.option("--space", type=click.Choice(SPACES), help="grid (default: of the settings)")
 @click.option("--no-stimuli", is_flag=True, help="without the images (37 GB)")
 @click.option("--bucket", default="natural-scenes-dataset", show_default=True)
 @click.option("--endpoint-url", help="another S3 server than Amazon's")
-@click.option("--workers", type=COUNT, default=8, show_default=True, help="files at a time")
-@click.option("--verify", type=click.Choice(["checksum", "size"]), default="checksum", show_default=True)
 @click.option("--yes", is_flag=True, help="accept the terms of use; do not ask")
-def download(
-    to, file, subjects, sessions, rois, format, betas, space, no_stimuli, bucket, endpoint_url, workers,
-    verify, yes,
-):  # fmt: skip
+def download(to, file, subjects, sessions, format, no_stimuli, bucket, endpoint_url, yes):
     """Fetch what a study needs from NSD's bucket."""
-    from .nsd.doctor import load_expected
+    from .nsd.doctor import sessions_to_get
     from .nsd.download import download
     from .nsd.layout import study_keys
     from .settings import load_settings
 
-    settings = load_settings(file)
-    root = to or settings.nsd_root
-    if root is None:
+    settings = load_settings(file, **({"nsd_root": to.absolute()} if to else {}))
+    if settings.nsd_root is None:
         raise BrainalignError("--to is missing; name the folder for the data, or --settings with nsd_root")
-    subjects = subjects or settings.subjects
-    numbers = load_expected("")["subjects"]
-    sessions = sessions or settings.n_sessions or {s: numbers[s]["n_sessions"] for s in subjects}
-    keys = study_keys(
-        subjects, sessions, rois or ROI_VOLUMES, format, stimuli=not no_stimuli,
-        betas=betas or settings.betas, space=space or settings.space,
-    )  # fmt: skip
+    n_sessions = sessions_to_get(subjects or settings.subjects, sessions or settings.n_sessions)
+    keys = study_keys(n_sessions, format, not no_stimuli, settings.betas, settings.space)
     plan = download(
-        root, keys, bucket, endpoint_url, lambda plan: _confirm(plan, yes), workers, verify,
-        progress_bar=sys.stderr.isatty(),
-    )  # fmt: skip
+        settings.nsd_root, keys, bucket, endpoint_url, lambda plan: _confirm(plan, yes), sys.stderr.isatty()
+    )
     click.echo(f"{len(plan.todo)} files downloaded and verified, {len(plan.done)} were there")
 
 

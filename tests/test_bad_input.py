@@ -90,7 +90,7 @@ SETTINGS = [
 def test_a_settings_file(content, message, tmp_path, capfd):
     file = tmp_path / "mine.yml"
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    status = cli.main(["download", "--to", str(tmp_path / "nsd"), "--settings", str(file)])
+    status = cli.main(["download", "--settings", str(file)])
     check(status, 1, message, capfd.readouterr())
 
 

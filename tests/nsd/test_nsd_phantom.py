@@ -1,5 +1,8 @@
 """The loader on a phantom tree: formats agree, and what was planted is found."""
 
+import os
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +10,7 @@ import yaml
 from numpy.testing import assert_allclose, assert_array_equal
 
 from brainalign_utils import nsd
-from brainalign_utils.nsd import betas, reliability
+from brainalign_utils.nsd import layout, reliability
 
 
 @pytest.fixture(scope="module", params=[1, 7])
@@ -31,8 +34,13 @@ def truth(phantom_tree, subject, loaded):
     return table.iloc[rows], stored["nsd_id"], stored["signal"][:, rows].astype(np.float32)
 
 
-def test_formats_are_identical(phantom_tree, subject, loaded):
-    other = nsd.load_responses(phantom_tree / "nsd", subject, prefer="nii.gz", progress_bar=False)
+def test_formats_are_identical(phantom_tree, subject, loaded, tmp_path):
+    root = tmp_path / "nsd"
+    shutil.copytree(phantom_tree / "nsd", root, copy_function=os.link)
+    for path in root.glob("nsddata_betas/**/betas_session*.hdf5"):
+        path.unlink()
+    other = nsd.load_responses(root, subject, progress_bar=False)
+    assert other.attrs["beta_formats"] == ["nii.gz"]
     assert other.drop_attrs().identical(loaded.drop_attrs())
 
 
@@ -42,8 +50,8 @@ def test_every_voxel_of_the_brain_agrees_between_formats(phantom_tree, subject):
     assert len(set(shape)) == 3
     everywhere = np.argwhere(np.ones(shape, bool))
     hdf5, nifti = (
-        betas.read_session(betas.session_files(root, subject, 1, prefer=suffix)[0], everywhere, shape)
-        for suffix in ("hdf5", "nii.gz")
+        nsd.read_session(root / layout.session_key(subject, 1, suffix), everywhere, shape)
+        for suffix in layout.BETA_SUFFIXES
     )
     assert_array_equal(hdf5, nifti)
     assert hdf5.any(axis=0).sum() > 200
@@ -82,7 +90,7 @@ def test_voxels_are_described_without_their_responses(phantom_tree, subject, loa
 
 def test_ncsnr_file_equals_our_recipe(phantom_tree, subject, loaded):
     assert loaded.attrs["ncsnr_source"] == "file"
-    again = nsd.load_responses(phantom_tree / "nsd", subject, ncsnr="recompute", progress_bar=False)
+    again = nsd.load_responses(phantom_tree / "nsd", subject, recompute_ncsnr=True, progress_bar=False)
     if subject == 1:  # float32 sums in another order
         assert_allclose(again.ncsnr, loaded.ncsnr, atol=2e-3)
     assert again.attrs["ncsnr_source"].startswith("recomputed from")
