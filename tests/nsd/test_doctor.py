@@ -226,7 +226,8 @@ def test_expected_file_that_cannot_be_used(tmp_path, text, message):
 
 @pytest.fixture
 def settings(tree, tmp_path):
-    path = tmp_path / "my study.yml"
+    path = tmp_path / "my settings" / "study.yml"
+    path.parent.mkdir()
     path.write_text(f"data: nsd\nnsd_root: {tree}\nsubjects: [1]\n")
     return path
 
