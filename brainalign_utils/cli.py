@@ -144,16 +144,19 @@ def _confirm(plan, yes):
 @click.argument("models", nargs=-1)
 @SETTINGS_OPTION
 def fetch_models(models, file):
-    """Download checkpoints at their revisions: of MODELS, else of those of the settings."""
+    """Download checkpoints at their revisions and check them: of MODELS, else of those of the settings."""
     from .features.checkpoints import fetch
     from .settings import load_settings
 
     source = "hub"
     if not models:
-        settings = load_settings(file)
+        settings = load_settings(file, nsd_root=Path("nsd"))  # no file of the dataset is read
         models, source = settings.models, settings.checkpoints
     for row, folder in fetch(models, source):
-        click.echo(f"{row.id}: {row.checkpoint} at {folder.name}, {folder}")
+        where = f"{row.checkpoint} at {folder.name}, " if source == "hub" else ""
+        click.echo(f"{row.id}: {where}{folder}")
+    if source != "hub":
+        click.echo(f"nothing was downloaded: these settings take checkpoints from {source}")
 
 
 @brainalign.command()

@@ -28,7 +28,7 @@ from pydantic import (
 
 from . import BrainalignError
 from .artifacts import Paths
-from .models import MODEL_BY_ID, without_phantom
+from .models import MODEL_BY_ID, marker_in, template_markers, without_phantom
 from .tables import (
     BETA_VERSIONS,
     INSTRUCTION_BY_ID,
@@ -397,6 +397,12 @@ class Settings(_Section):
                 raise ValueError(f"extra_instructions gives {id!r} a second meaning; choose another id")
             if id not in self.instructions:
                 raise ValueError(f"instructions does not name {id!r} of extra_instructions; add or delete it")
+        for row in self.extra_instructions:
+            for model in self.models:
+                if marker := marker_in(row.text, template_markers(MODEL_BY_ID[model])):
+                    raise ValueError(
+                        f"instruction {row.id!r} contains {marker!r}, a marker of model {model!r}; reword it"
+                    )
         triples = () if self.partition.triples == "all" else self.partition.triples
         for instruction in {name for triple in triples for name in triple}:
             _known(instruction, self.instructions, "instruction in partition.triples")

@@ -232,35 +232,32 @@ def fetch(model_ids, checkpoints: str | Path = "hub") -> list[tuple[Model, Path]
 
     A checkpoint that is there already is left alone, so a branch such as "main" stays at the commit that
     it was when it was fetched.  The cache remembers this commit; it names the folder, and features are
-    stored with it.
+    stored with it.  Checkpoints that come from elsewhere are only checked.
 
     Parameters
     ----------
     model_ids : iterable of str
     checkpoints : {"hub", "phantom"} or Path
-        Of the settings that name the models.
+        As in the settings.
 
     Returns
     -------
     list of (Model, Path)
-        Each row with its folder, whose name is the commit.
+        Each row with its folder; the name of one from the hub is its commit.
 
     Raises
     ------
     ModelError
-        For an unknown model, settings that take no checkpoint from the hub, too little disk space, a
-        repository that lacks a file, or a download that fails.
+        For an unknown model, too little disk space, a file that is missing or damaged, or a download that
+        fails.
     """
     model_ids = list(model_ids)
     if unknown := [id for id in model_ids if id not in MODEL_BY_ID]:
         raise ModelError(f"unknown model {', '.join(unknown)}; `brainalign models` prints the table")
+    rows = [MODEL_BY_ID[id] for id in model_ids]
     if checkpoints != "hub":
-        source = "the miniature" if checkpoints == "phantom" else f"the folder {checkpoints}"
-        raise ModelError(
-            f"these settings take checkpoints from {source}, so there is nothing to download; name models, "
-            "or settings with checkpoints: hub"
-        )
-    return [(row, _fetch_one(row)) for row in map(MODEL_BY_ID.get, model_ids)]
+        return [(row, checkpoint_folder(row, checkpoints)) for row in rows]
+    return [(row, _fetch_one(row)) for row in rows]
 
 
 def _fetch_one(row: Model) -> Path:

@@ -185,9 +185,6 @@ class LanguageAdapter(Adapter):
                     f"{self.folder}; take it out of the row's prompt"
                 )
 
-    def markers(self) -> list[str]:
-        return sorted({"<image>", *super().markers()}, key=lambda mark: (-len(mark), mark))
-
     def fingerprint(self) -> dict:
         return super().fingerprint() | {"eos_ids": list(self.eos_ids), "banned_ids": list(self.banned_ids)}
 

@@ -27,11 +27,12 @@ OUT_OF_MEMORY_WORDS = (
 """oneDNN, which runs convolutions and products on CPUs, says no more than this when it gets no memory."""
 
 INCIDENTAL = {
-    "_commit_hash", "_name_or_path", "added_tokens_decoder", "auto_map", "backend", "dtype", "is_local",
-    "local_files_only", "name_or_path", "processor_class", "special_tokens_map_file", "tokenizer_class",
-    "tokenizer_file", "torch_dtype", "transformers_version", "vocab_file",
+    "added_tokens_decoder", "auto_map", "backend", "dtype", "is_local", "local_files_only", "name_or_path",
+    "processor_class", "special_tokens_map_file", "tokenizer_class", "tokenizer_file", "torch_dtype",
+    "transformers_version", "vocab_file",
 }  # fmt: skip
-"""Entries of configurations that say where they come from or how they were saved, not what they do."""
+"""Entries of configurations that say where they come from or how they were saved, not what they do; so do
+those that begin with an underscore."""
 LONGEST_FACT = 100
 
 
@@ -208,7 +209,7 @@ def facts(name: str, values: dict) -> dict:
     """
     found = {}
     for key, value in values.items():
-        if key in INCIDENTAL or value is None:
+        if key in INCIDENTAL or key.startswith("_") or value is None:
             continue
         if isinstance(value, dict) and key.endswith("_config"):
             found |= facts(f"{name}.{key}", value)
