@@ -21,8 +21,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from brainalign_utils import figures, nsd
-from brainalign_utils.features import store
+from brainalign_utils import figures, nsd, store
 from brainalign_utils.settings import load_settings
 from brainalign_utils.tables import ROIS
 from brainalign_utils.titles import title_of
@@ -79,9 +78,7 @@ regions = pd.DataFrame(
     {
         "region": [roi.title for roi in ROIS],
         "voxels": responses.roi_mask.sum("voxel").values,
-        "median ceiling": [
-            pd.Series(responses.noise_ceiling.values[m]).median() for m in responses.roi_mask.values
-        ],
+        "median ceiling": [pd.Series(responses.noise_ceiling.values[m]).median() for m in responses.roi_mask.values],
     },
     index=[roi.id for roi in ROIS],
 )

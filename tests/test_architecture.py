@@ -19,7 +19,7 @@ NO_FILES = {"stats": "", "figures": "tables titles models settings provenance"}
 """Rooms that take arrays or tables and read no file, and the modules they may import: no other room.  So
 results do not draw (figures stand above them) and figures do not look results up."""
 HEAVY = {
-    "h5py": "nsd phantom", "nibabel": "nsd phantom", "zarr": "features",
+    "h5py": "nsd phantom", "nibabel": "nsd phantom", "zarr": "features store",
     "transformers": "features phantom",
     "torch": "features phantom encoding", "voxelridge": "encoding",
     "boto3": "nsd", "botocore": "nsd", "himalaya": "encoding",

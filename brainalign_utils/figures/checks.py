@@ -137,7 +137,7 @@ def alt_ceilings(table, rois=PAPER_GROUPS, threshold=0.05) -> str:
         if not part.ncsnr.notna().any():
             said.append(f"{title_of(roi)}: no voxels")
             continue
-        below = f"{(part.ncsnr**2 < threshold).mean():.0%} below {threshold:g} of variance"
+        below = f"{(~(part.ncsnr**2 >= threshold)).mean():.0%} below {threshold:g} of variance"
         other = part.cross_subject.median()
         other = f"{other:.2f} cross-subject" if np.isfinite(other) else "no cross-subject ceiling"
         said.append(f"{title_of(roi)}: median {part.ncsnr.median():.2f} from repeats ({below}), {other}")

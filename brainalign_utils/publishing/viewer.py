@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..features import store
+from .. import store
 from ..results import study, surface
 from ..results.surface import HEMISPHERES, to_vertices
 from ..settings import Settings

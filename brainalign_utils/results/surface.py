@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 from filelock import FileLock
 
-from ..features import store
+from .. import store
 from ..provenance import file_hash
 from ..settings import Settings
 

@@ -10,7 +10,7 @@ import pytest
 from nibabel import freesurfer
 from nilearn.datasets import load_fsaverage
 
-from brainalign_utils.features import store
+from brainalign_utils import store
 from brainalign_utils.results import study, surface
 from brainalign_utils.settings import load_settings, project_root
 
