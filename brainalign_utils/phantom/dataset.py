@@ -66,6 +66,8 @@ def make_phantom(
     settings: PhantomSettings | None = None,
     subjects: Sequence[int] = SUBJECTS,
     *,
+    betas: str = "betas_fithrf_GLMdenoise_RR",
+    space: str = "func1pt8mm",
     sessions_by_subject: Mapping[int, int] | None = None,
     n_jobs: int | None = None,
     progress_bar: bool = True,
@@ -83,6 +85,10 @@ def make_phantom(
         Size and seed.
     subjects : sequence of int
         NSD subjects to simulate, 1 to 8.
+    betas : str
+        One of :data:`.areas.BETA_VERSIONS`.
+    space : str
+        One of :data:`.grid.SPACES`.
     sessions_by_subject : mapping of int to int
         Sessions of some subjects; by default those who did not complete the real experiment have fewer than
         ``settings.n_sessions``, in proportion.
@@ -109,7 +115,7 @@ def make_phantom(
         raise FileExistsError(f"root {root} holds other things than a phantom; choose another root")
     experiment = make_experiment(settings.n_sessions, settings.n_shared, settings.seed)
     n_jobs = n_jobs or len(os.sched_getaffinity(0))
-    layouts = {s: make_layout(s, settings.n_voxels, settings.seed) for s in sessions}
+    layouts = {s: make_layout(s, settings.n_voxels, settings.seed, space) for s in sessions}
     nsd_ids = np.unique(np.concatenate([experiment.trials(s, n) for s, n in sessions.items()]))
     _check_space(root, expected_bytes(layouts, sessions, len(nsd_ids)))
     with _whole_or_nothing(root) as partial, threadpool_limits(1), _workers(n_jobs) as run:
@@ -122,11 +128,12 @@ def make_phantom(
                 experiment,
                 n,
                 settings.seed,
+                betas,
             )
             for s, n in sessions.items()
         ]
         reports = _track(run(_subject_job, jobs), len(jobs), "subjects", progress_bar)
-        _write_shared_tables(partial, layouts, experiment, dict(zip(sessions, reports, strict=True)))
+        _write_shared_tables(partial, layouts, experiment, dict(zip(sessions, reports, strict=True)), betas)
     return root
 
 
@@ -259,7 +266,7 @@ def _write_stimulus_truth(folder, channels: Channels, coco_ids, scenes: Sequence
     table.to_parquet(folder / "stimuli.parquet", index=False)
 
 
-def _write_shared_tables(root, layouts, experiment: Experiment, reports):
+def _write_shared_tables(root, layouts, experiment: Experiment, reports, betas):
     variables = {
         "basiccnt": experiment.basiccnt(),
         "masterordering": experiment.masterordering[None],
@@ -277,6 +284,8 @@ def _write_shared_tables(root, layouts, experiment: Experiment, reports):
     shared = (experiment.sharedix - 1).tolist()
     expected = {
         "name": "phantom (simulated)",
+        "betas": betas,
+        "space": any_layout.space,
         "stimuli_shape": [N_STIMULI, *writer.IMAGE_SHAPE],
         "stim_info_rows": N_STIMULI,
         "subjectim_first": experiment.subjectim[0, :3].tolist(),
