@@ -71,8 +71,8 @@ def spoil(instances: dict) -> dict[str, list[int]]:
     """Give some pictures what COCO's own files hold: crowds, masks, objects without a usable outline.
 
     In every eighth picture with several objects of one category, these become one crowd with a run-length
-    encoded mask.  Of all pictures, one in 24 each has a first object with such a mask, without polygons, with a
-    polygon of two points, and without area.  One annotation belongs to a picture that is not there.
+    encoded mask.  Of all pictures, one in 24 each has a first object with such a mask, without polygons, with
+    a polygon of two points, and without area.  One annotation belongs to a picture that is not there.
 
     Parameters
     ----------
