@@ -251,7 +251,7 @@ def fetch(model_ids, checkpoints: str | Path = "hub") -> list[tuple[Model, Path]
         For an unknown model, too little disk space, a file that is missing or damaged, or a download that
         fails.
     """
-    model_ids = list(model_ids)
+    model_ids = list(dict.fromkeys(model_ids))
     if unknown := [id for id in model_ids if id not in MODEL_BY_ID]:
         raise ModelError(f"unknown model {', '.join(unknown)}; `brainalign models` prints the table")
     rows = [MODEL_BY_ID[id] for id in model_ids]
