@@ -1,6 +1,8 @@
 """The ``brainalign`` command.  Subcommands import what they need when they run."""
 
+import os
 import shlex
+import socket
 import sys
 from pathlib import Path
 
@@ -164,7 +166,7 @@ def fetch_models(models, file):
 def plan(file, costs, check):
     """What a study will cost, before anything runs."""
     from . import plan
-    from .settings import load_settings
+    from .settings import check_study, load_settings
 
     settings = load_settings(file, nsd_root=Path("nsd"))  # no file of the dataset is read
     if check:
@@ -176,6 +178,7 @@ def plan(file, costs, check):
     if costs:
         click.echo(plan.read_units().to_string(index=False))
         return 0
+    check_study(settings)
     sizes = {"subjects": settings.subjects, "models": settings.models, "instructions": settings.instructions}
     click.echo(f"study {settings.name}: {', '.join(f'{len(ids)} {name}' for name, ids in sizes.items())}\n")
     click.echo(plan.render(plan.rule_table(settings)))
@@ -195,6 +198,84 @@ def models():
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         click.echo("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _check_port(port):
+    if not (port.isdecimal() and 0 < int(port) < 65536):
+        raise BrainalignError(f"PORT={port} is no port; give a number such as 8001")
+    try:
+        socket.create_server(("127.0.0.1", int(port))).close()
+    except OSError as error:
+        reason = os.strerror(error.errno).lower()
+        raise BrainalignError(f"PORT={port} cannot be used ({reason}); give another, such as 8001") from None
+
+
+@brainalign.command(hidden=True)
+@click.argument("target")
+@click.option("--settings", "file")
+@click.option("--nsd")
+@click.option("--coco")
+@click.option("--scores")
+@click.option("--notebook")
+@click.option("--profile")
+@click.option("--cores")
+@click.option("--port")
+def check(target, file, nsd, coco, scores, notebook, profile, cores, port):
+    """Look at what make was given before anything runs, and print the settings file to use."""
+    from .settings import check_folders, check_study, load_settings, project_root
+
+    checkout = project_root()
+    notebooks = sorted(path.stem for path in checkout.glob("notebooks/*.py"))
+    profiles = sorted(path.parent.name for path in checkout.glob("workflow/profiles/*/config.yaml"))
+    if (target == "figure" or (target == "lab" and notebook)) and notebook not in notebooks:
+        raise BrainalignError(f"NOTEBOOK={notebook} does not exist; there are {', '.join(notebooks)}")
+    if profile not in profiles:
+        raise BrainalignError(f"PROFILE={profile} does not exist; there are {', '.join(profiles)}")
+    if not (cores.isdecimal() and int(cores)):
+        raise BrainalignError(f"CORES={cores} is no number of processors; give 1 or more")
+    if scores:
+        from .publishing.archive.packing import unpack
+
+        file = unpack(Path(scores).expanduser(), checkout / "_build")
+    roots = {key: value for key, value in {"nsd_root": nsd, "coco_root": coco}.items() if value}
+    if target in ("serve", "test-book"):
+        html = load_settings(file, scores_only=True).paths.root / "html"
+        if not (html / "index.html").is_file():
+            raise BrainalignError(f"there is no book in {html}; `make book` with the same SETTINGS makes it")
+        if target == "serve":
+            _check_port(port)
+    elif target != "lab":
+        settings = load_settings(file, **roots)
+        check_folders(settings)
+        if target != "figure" and not settings.scores_only:
+            check_study(settings)
+    click.echo(file)
+
+
+@brainalign.command(hidden=True)
+@click.argument("target")
+@click.option("--settings", "file")
+@click.option("--since", type=float)
+def failed(target, file, since):
+    """Say which notebook ended the run that began at a time (seconds since 1970)."""
+    import json
+
+    from .settings import load_settings
+
+    root = load_settings(file, scores_only=True).paths.root
+    copies = [path for path in root.glob("notebooks/*/*.failed.ipynb") if path.stat().st_mtime >= since]
+    if copies:
+        first = min(copies, key=lambda path: path.stat().st_mtime)
+        cells = json.loads(first.read_text(encoding="utf-8"))["cells"]
+        errors = [o for cell in cells for o in cell.get("outputs", []) if o["output_type"] == "error"]
+        why = "its kernel was killed, most often for want of memory"
+        why = f"{errors[0]['ename']}: {errors[0]['evalue']}" if errors else why
+        click.echo(
+            f"{first.parent.name} failed: {why}; what ran is kept as {os.path.relpath(first)}, and ", nl=False
+        )
+    else:
+        click.echo(f"make {target} failed, as the first message above says; ", nl=False)
+    click.echo("the same command goes on from there")
 
 
 def run(command: click.Command, arguments=None) -> int:

@@ -79,7 +79,7 @@ SETTINGS = [
         "rules.fit_encoding.cpu: .*; did you mean 'cpus'?",
     ),
     ("cluster: {partition: 'gpu a'}", "cluster.partition: is an argument of sbatch.*without spaces"),
-    (REAL, "data is 'nsd' but nsd_root is empty; set nsd_root to the folder that holds nsddata"),
+    (REAL, "data is 'nsd' but nsd_root is empty; set it .NSD= of make. to the folder"),
     (REAL + "nsd_root: ''", "nsd_root: the path is empty; name a folder"),
     (REAL + "nsd_root: $NOWHERE/nsd", "nsd_root: names a variable or a user that this machine does not have"),
     (REAL + "nsd_root: ~nobody-here/nsd", "nsd_root: names a variable or a user"),
