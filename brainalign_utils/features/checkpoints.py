@@ -247,6 +247,12 @@ def fetch(model_ids, checkpoints: str | Path = "hub") -> list[tuple[Model, Path]
     ModelError
         For an unknown model, too little disk space, a file that is missing or damaged, or a download that
         fails.
+
+    Examples
+    --------
+    >>> [(row, folder)] = fetch(["vit-h"], checkpoints="phantom")
+    >>> row.checkpoint
+    'google/vit-huge-patch14-224-in21k'
     """
     model_ids = list(dict.fromkeys(model_ids))
     if unknown := [id for id in model_ids if id not in MODEL_BY_ID]:

@@ -46,6 +46,11 @@ def model_row(model_id: str) -> Model:
     ------
     ModelError
         For an unknown id.
+
+    Examples
+    --------
+    >>> model_row("blip2").components
+    (('vision', 39), ('qformer', 12), ('language', 24))
     """
     if model_id not in MODEL_BY_ID:
         raise ModelError(f"unknown model {model_id!r}; known: {', '.join(MODEL_BY_ID)}")

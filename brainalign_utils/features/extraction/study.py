@@ -56,6 +56,13 @@ def extract(settings: Settings, model_id: str, shard=(0, 1), progress_bar: bool 
     ModelError, ExtractionError, StoreError
         Checkpoint or device missing; image, instruction or state unusable; features there that were
         made with other settings, or another job at work on the shard.
+
+    Examples
+    --------
+    >>> from brainalign_utils.settings import load_settings
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> extract(settings, "vit-h", shard=(0, 4))  # doctest: +SKIP
+    False
     """
     row, features = model_row(model_id), settings.features
     folder = checkpoint_folder(row, settings.checkpoints)
