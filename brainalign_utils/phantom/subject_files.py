@@ -16,9 +16,8 @@ from .brain import Brain, make_brain, session_betas
 from .channels import Channels
 from .cortex import HEMISPHERES, load_mesh
 from .experiment import Experiment, response_table
-from .grid import Layout
+from .grid import SPACES, Layout
 
-BETAS = "betas_fithrf_GLMdenoise_RR"
 N_SATURATED = 3
 CONSTANTS = (0, 450)
 """Values, times 300, of the voxels of nsdgeneral that are constant in all sessions."""
@@ -40,10 +39,12 @@ class _Folders:
 
     root: Path
     subject: int
+    space: str
+    version: str
 
     @property
     def func(self) -> Path:
-        return self.root / "nsd/nsddata/ppdata" / subject_name(self.subject) / "func1pt8mm"
+        return self.root / "nsd/nsddata/ppdata" / subject_name(self.subject) / self.space
 
     @property
     def ppdata(self) -> Path:
@@ -51,7 +52,8 @@ class _Folders:
 
     @property
     def betas(self) -> Path:
-        return self.root / "nsd/nsddata_betas/ppdata" / subject_name(self.subject) / "func1pt8mm" / BETAS
+        folder = self.root / "nsd/nsddata_betas/ppdata" / subject_name(self.subject)
+        return folder / self.space / self.version
 
     @property
     def labels(self) -> Path:
@@ -63,7 +65,13 @@ class _Folders:
 
 
 def write_subject(
-    root: Path, layout: Layout, channels: Channels, experiment: Experiment, n_sessions: int, seed: int
+    root: Path,
+    layout: Layout,
+    channels: Channels,
+    experiment: Experiment,
+    n_sessions: int,
+    seed: int,
+    version: str,
 ) -> SubjectReport:
     """Simulate one subject and write all its files.
 
@@ -76,10 +84,12 @@ def write_subject(
         Of the subject's stimuli, sorted by nsd_id.
     experiment : Experiment
     n_sessions, seed : int
+    version : str
+        Of the betas.
     """
-    folders = _Folders(root, layout.subject)
+    folders = _Folders(root, layout.subject, layout.space, version)
     planted = _plants(layout, n_sessions, seed)
-    brain = make_brain(layout, channels, seed).silence(list(planted["constant"]))
+    brain = make_brain(layout, channels, seed, version).silence(list(planted["constant"]))
     trials = experiment.trials(layout.subject, n_sessions).reshape(n_sessions, N_TRIALS_PER_SESSION)
     halves = [RepeatMoments(len(brain.nsd_id), len(layout.ijk), squares=True) for _ in range(2)]
     total = np.zeros(len(layout.ijk))
@@ -236,7 +246,8 @@ def _write_surfaces(folders, layout: Layout, seed):
                 inside = ((voxel >= 0) & (voxel < layout.shape)).all(axis=1, keepdims=True)
                 coordinates = np.where(inside, ijk + 1, writer.INVALID)[to_fsaverage]
                 writer.write_surface(
-                    transforms / f"{side}.func1pt8-to-{surface}.mgz", coordinates.astype(np.float32)
+                    transforms / f"{side}.{SPACES[layout.space][0]}-to-{surface}.mgz",
+                    coordinates.astype(np.float32),
                 )
         for (hemisphere, volume), labels in layout.surface_labels.items():
             if hemisphere == side:
