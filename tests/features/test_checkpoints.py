@@ -71,7 +71,7 @@ def _as_bin(folder, **options):
 
 def _beside_others(folder):
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
-    for name in ("tf_model.h5", "flax_model.msgpack", "model.onnx", "rust_model.ot", "README.md"):
+    for name in ("tf_model.h5", "flax_model.msgpack", "rust_model.ot", "README.md", "eval_results.json"):
         (folder / name).write_bytes(b"not needed")
     (folder / "onnx").mkdir()
     (folder / "onnx/config.json").write_text("{}")

@@ -6,8 +6,8 @@ here.
 """
 
 from ...models import MODEL_BY_ID, Model
-from ..checkpoints import ModelError, checkpoint_folder, fetch
-from .base import Adapter, Component, LanguageAdapter
+from ..checkpoints import ModelError, checkpoint_folder
+from .base import Adapter
 from .idefics import IdeficsAdapter
 from .inputs import BLANK_GREY, Prompt
 from .loading import resolve_device, resolve_dtype
@@ -30,12 +30,9 @@ __all__ = [
     "BLANK_GREY",
     "FAMILIES",
     "Adapter",
-    "Component",
-    "LanguageAdapter",
     "ModelError",
     "Prompt",
     "checkpoint_folder",
-    "fetch",
     "load_adapter",
     "model_row",
     "resolve_device",
