@@ -41,7 +41,9 @@ paths = settings.paths
 # simulation knows (signals, tuning, planted noise ceilings) is kept apart from it, below `dataset/truth`.
 
 # %%
-dataset.make_phantom(paths.root / "dataset", settings.phantom, settings.subjects)
+dataset.make_phantom(
+    paths.root / "dataset", settings.phantom, settings.subjects, betas=settings.betas, space=settings.space
+)
 files = [path for path in paths.nsd.rglob("*") if path.is_file()]
 print(f"{len(files)} files, {sum(path.stat().st_size for path in files) / 2**20:.0f} MiB")
 

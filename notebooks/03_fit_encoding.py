@@ -75,7 +75,7 @@ stored = store.write_dataset(paths.samples(subject, model), samples.to_dataset(n
 
 # %%
 cv_score = scores.cv_score.mean("voxel").where(scores.component == main).fillna(float("-inf"))
-best = spaces.iloc[int(cv_score.argmax())]
+best = spaces.iloc[cv_score.values.argmax()]
 null = fitting.shuffled_scores(
     best, reader, responses, settings.alphas(), settings.encoding,
     settings.stats.n_shuffles, settings.stats.seed,
