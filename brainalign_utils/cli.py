@@ -1,7 +1,11 @@
 """The ``brainalign`` command.  Subcommands import what they need when they run."""
 
+import os
+import re
 import shlex
+import socket
 import sys
+import zipfile
 from pathlib import Path
 
 import click
@@ -13,13 +17,10 @@ from .tables import subject_number
 class UserPath(click.Path):
     """A path, whose ``~`` is the home folder even where the shell leaves it (``--nsd=~/nsd``)."""
 
-    def __init__(self):
-        super().__init__(path_type=Path)
-
     def convert(self, value, param, ctx):
         if not str(value):
             self.fail("the path is empty", param, ctx)
-        return super().convert(value, param, ctx).expanduser()
+        return Path(super().convert(os.path.expanduser(value), param, ctx))
 
 
 class Subject(click.ParamType):
@@ -31,7 +32,7 @@ class Subject(click.ParamType):
         try:
             return subject_number(value)
         except BrainalignError as error:
-            self.fail(str(error), param, ctx)
+            self.fail(f"{error}; write {param.opts[0]} 1 2 for two", param, ctx)
 
 
 class Command(click.Command):
@@ -49,10 +50,10 @@ class Command(click.Command):
         return super().parse_args(ctx, spread)
 
 
-PATH = UserPath()
-COUNT = click.IntRange(min=1)
+FILE, FOLDER = UserPath(dir_okay=False), UserPath(file_okay=False)
+SESSIONS = click.IntRange(1, 40)
 SETTINGS_OPTION = click.option(
-    "--settings", "file", type=PATH, default=DEFAULT_SETTINGS, show_default=True, help="settings file"
+    "--settings", "file", type=FILE, default=DEFAULT_SETTINGS, show_default=True, help="settings file"
 )
 
 
@@ -66,12 +67,12 @@ brainalign.command_class = Command
 
 
 @brainalign.command()
-@click.option("--nsd", type=PATH, help="folder that holds nsddata (default: of the settings)")
+@click.option("--nsd", type=FOLDER, help="folder that holds nsddata (default: of the settings)")
 @SETTINGS_OPTION
-@click.option("--expected", type=PATH, help="YAML of numbers (default: of the phantom or real data)")
+@click.option("--expected", type=FILE, help="YAML of numbers (default: of the phantom or real data)")
 @click.option("--subjects", type=Subject(), multiple=True, help="default: those of the settings")
-@click.option("--sessions", type=COUNT, help="first sessions only (default: of the settings)")
-@click.option("--coco", type=PATH, help="COCO's folder (default: of the settings)")
+@click.option("--sessions", type=SESSIONS, help="first sessions only (default: of the settings)")
+@click.option("--coco", type=FOLDER, help="COCO's folder (default: of the settings)")
 @click.option("--verbose", is_flag=True, help="list what is fine too")
 def doctor(nsd, file, expected, subjects, sessions, coco, verbose):
     """Check that an NSD tree has what a study needs."""
@@ -99,10 +100,10 @@ def doctor(nsd, file, expected, subjects, sessions, coco, verbose):
 
 
 @brainalign.command()
-@click.option("--to", type=PATH, help="folder that gets nsddata, nsddata_betas, ...")
+@click.option("--to", type=FOLDER, help="folder that gets nsddata, nsddata_betas, ...")
 @SETTINGS_OPTION
 @click.option("--subjects", type=Subject(), multiple=True, help="default: those of the settings")
-@click.option("--sessions", type=COUNT, help="first sessions only (default: of the settings)")
+@click.option("--sessions", type=SESSIONS, help="first sessions only (default: of the settings)")
 @click.option("--format", type=click.Choice(["hdf5", "nii.gz"]), default="hdf5", help="of the betas")
 @click.option("--no-stimuli", is_flag=True, help="without the images (37 GB)")
 @click.option("--bucket", default="natural-scenes-dataset", show_default=True)
@@ -115,6 +116,8 @@ def download(to, file, subjects, sessions, format, no_stimuli, bucket, endpoint_
     from .nsd.layout import study_keys
     from .settings import load_settings
 
+    if not re.fullmatch(r"[\w.-]+", bucket):
+        raise BrainalignError(f"--bucket is {bucket!r}; give its name alone, such as natural-scenes-dataset")
     settings = load_settings(file, **({"nsd_root": to.absolute()} if to else {}))
     if settings.nsd_root is None:
         raise BrainalignError("--to is missing; name the folder for the data, or --settings with nsd_root")
@@ -144,16 +147,19 @@ def _confirm(plan, yes):
 @click.argument("models", nargs=-1)
 @SETTINGS_OPTION
 def fetch_models(models, file):
-    """Download checkpoints at their revisions: of MODELS, else of those of the settings."""
+    """Download checkpoints at their revisions and check them: of MODELS, else of those of the settings."""
     from .features.checkpoints import fetch
     from .settings import load_settings
 
     source = "hub"
     if not models:
-        settings = load_settings(file)
+        settings = load_settings(file, nsd_root=Path("nsd"))  # no file of the dataset is read
         models, source = settings.models, settings.checkpoints
     for row, folder in fetch(models, source):
-        click.echo(f"{row.id}: {row.checkpoint} at {folder.name}, {folder}")
+        where = f"{row.checkpoint} at {folder.name}, " if source == "hub" else ""
+        click.echo(f"{row.id}: {where}{folder}")
+    if source != "hub":
+        click.echo(f"nothing was downloaded: these settings take checkpoints from {source}")
 
 
 @brainalign.command()
@@ -163,7 +169,7 @@ def fetch_models(models, file):
 def plan(file, costs, check):
     """What a study will cost, before anything runs."""
     from . import plan
-    from .settings import load_settings
+    from .settings import check_study, load_settings
 
     settings = load_settings(file, nsd_root=Path("nsd"))  # no file of the dataset is read
     if check:
@@ -175,6 +181,7 @@ def plan(file, costs, check):
     if costs:
         click.echo(plan.read_units().to_string(index=False))
         return 0
+    check_study(settings)
     sizes = {"subjects": settings.subjects, "models": settings.models, "instructions": settings.instructions}
     click.echo(f"study {settings.name}: {', '.join(f'{len(ids)} {name}' for name, ids in sizes.items())}\n")
     click.echo(plan.render(plan.rule_table(settings)))
@@ -196,6 +203,99 @@ def models():
         click.echo("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
+def _check_checkpoints(settings):
+    from .features.checkpoints import checkpoint_folder
+    from .models import MODEL_BY_ID
+
+    for model in settings.models:
+        if not settings.paths.features(model).exists():
+            checkpoint_folder(MODEL_BY_ID[model], settings.checkpoints)
+
+
+def _check_port(port):
+    if not (port.isdecimal() and 0 < int(port) < 65536):
+        raise BrainalignError(f"PORT={port} is no port; give a number such as 8001")
+    try:
+        socket.create_server(("127.0.0.1", int(port))).close()
+    except OSError as error:
+        reason = os.strerror(error.errno).lower()
+        raise BrainalignError(f"PORT={port} cannot be used ({reason}); give another, such as 8001") from None
+
+
+@brainalign.command(hidden=True)
+@click.argument("target")
+@click.option("--settings", "file")
+@click.option("--nsd")
+@click.option("--coco")
+@click.option("--scores")
+@click.option("--notebook")
+@click.option("--profile")
+@click.option("--cores")
+@click.option("--port")
+def check(target, file, nsd, coco, scores, notebook, profile, cores, port):
+    """Look at what make was given before anything runs, and print the settings file to use."""
+    from .settings import check_folders, check_study, load_settings, project_root
+
+    checkout = project_root()
+    notebooks = sorted(path.stem for path in checkout.glob("notebooks/*.py"))
+    profiles = sorted(path.parent.name for path in checkout.glob("workflow/profiles/*/config.yaml"))
+    if (target == "figure" or (target == "lab" and notebook)) and notebook not in notebooks:
+        raise BrainalignError(f"NOTEBOOK={notebook} does not exist; there are {', '.join(notebooks)}")
+    if profile not in profiles:
+        raise BrainalignError(f"PROFILE={profile} does not exist; there are {', '.join(profiles)}")
+    if not (cores.isdecimal() and int(cores)):
+        raise BrainalignError(f"CORES={cores} is no number of processors; give 1 or more")
+    if scores:
+        scores = os.path.expanduser(scores)
+        if not zipfile.is_zipfile(scores):
+            what = "is no zip archive of scores" if os.path.exists(scores) else "does not exist"
+            raise BrainalignError(f"SCORES={scores} {what}")
+        from .publishing.archive.packing import unpack
+
+        file = unpack(Path(scores), checkout / "_build")
+    roots = {key: value for key, value in {"nsd_root": nsd, "coco_root": coco}.items() if value}
+    if target in ("serve", "test-book"):
+        html = load_settings(file, scores_only=True).paths.root / "html"
+        if not (html / "index.html").is_file():
+            raise BrainalignError(f"there is no book in {html}; `make book` with the same SETTINGS makes it")
+        if target == "serve":
+            _check_port(port)
+    elif target != "lab":
+        settings = load_settings(file, **roots)
+        check_folders(settings)
+        if target != "figure" and not settings.scores_only:
+            check_study(settings)
+        if settings.checkpoints != "phantom" and not settings.scores_only:
+            _check_checkpoints(settings)
+    click.echo(file)
+
+
+@brainalign.command(hidden=True)
+@click.argument("target")
+@click.option("--settings", "file")
+@click.option("--since", type=float)
+def failed(target, file, since):
+    """Say which notebook ended the run that began at a time (seconds since 1970)."""
+    import json
+
+    from .settings import load_settings
+
+    root = load_settings(file, scores_only=True).paths.root
+    copies = [path for path in root.glob("notebooks/*/*.failed.ipynb") if path.stat().st_mtime >= since]
+    if copies:
+        first = min(copies, key=lambda path: path.stat().st_mtime)
+        cells = json.loads(first.read_text(encoding="utf-8"))["cells"]
+        errors = [o for cell in cells for o in cell.get("outputs", []) if o["output_type"] == "error"]
+        why = "its kernel was killed, most often for want of memory"
+        why = f"{errors[0]['ename']}: {errors[0]['evalue']}" if errors else why
+        click.echo(
+            f"{first.parent.name} failed: {why}; what ran is kept as {os.path.relpath(first)}, and ", nl=False
+        )
+    else:
+        click.echo(f"make {target} failed, as the first message above says; ", nl=False)
+    click.echo("the same command goes on from there")
+
+
 def run(command: click.Command, arguments=None) -> int:
     """Run a command; of an error that its user can mend, the sentence is all that is printed.
 
@@ -206,9 +306,12 @@ def run(command: click.Command, arguments=None) -> int:
     """
     try:
         return command.main(arguments, prog_name=command.name, standalone_mode=False) or 0
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else command.name
+        message, status = f"{error.format_message().rstrip('.')} (see `{where} --help`)", error.exit_code
     except click.Abort:
         message, status = "interrupted; run the same command again to go on", 130
     except BrainalignError as error:

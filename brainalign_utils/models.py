@@ -165,7 +165,8 @@ MODELS = (
 """Rows in the order in which tables show them.
 
 BLIP-2 shares its language model with InstructBLIP Flan-T5: that pair differs in instruction tuning
-alone.  Revisions are commits seen in public use of the checkpoints; "main" where none was found.
+alone.  Revisions are commits seen in public use of the checkpoints; "main" where none was found, as a
+search of public code, issues and pages in November 2026 gave none for IDEFICS, ViT-H and InstructBLIP 13B.
 """
 
 MODEL_BY_ID = {row.id: row for row in MODELS}
@@ -177,14 +178,15 @@ def without_phantom(ids) -> list[str]:
 
 
 def template_markers(row: Model) -> list[str]:
-    """Marks that the template of a row gives a meaning of their own, such as ``<image>`` and ``Human:``.
+    """Marks that the template of a row gives a meaning of their own; an image's is one for every model.
 
     Examples
     --------
     >>> template_markers(MODEL_BY_ID["llava"])
-    ['USER:', '<image>', 'ASSISTANT:']
+    ['<image>', 'USER:', 'ASSISTANT:']
     """
-    return re.findall(r"<[^<>\s]+>|\[/?[A-Z]+\]|\w+:", row.prompt)
+    found = re.findall(r"<[^<>\s]+>|\[/?[A-Z]+\]|\w+:", row.prompt)
+    return list(dict.fromkeys(["<image>", *found]))
 
 
 def marker_in(text: str, markers) -> str | None:

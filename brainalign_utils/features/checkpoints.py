@@ -24,8 +24,11 @@ WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """In the order in which transformers looks for them; each whole, or as shards that an index lists."""
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
 IMAGE_PROCESSORS = ("preprocessor_config.json", "processor_config.json")
-SMALL_FILES = (".json", ".jinja", ".model", ".txt")
-"""Endings of configurations, tokenizers and processors."""
+SMALL_FILES = {
+    "config.json", "generation_config.json", *TOKENIZERS, *IMAGE_PROCESSORS, "tokenizer_config.json",
+    "special_tokens_map.json", "added_tokens.json", "merges.txt", "chat_template.json", "chat_template.jinja",
+}  # fmt: skip
+"""Configurations, tokenizers and processors, at the top or in the folder of a further tokenizer."""
 
 
 class ModelError(BrainalignError):
@@ -86,12 +89,7 @@ def needed_files(row: Model, listing: Listing) -> list[str]:
             require(folder.rstrip("/") or "tokenizer", TOKENIZERS, folder)
     if row.image != "none" and row.family != "mplug_owl":  # whose pixels follow from its configuration
         require("image processor", IMAGE_PROCESSORS)
-    small = [
-        name
-        for name in sorted(listing.names)
-        if name.endswith(SMALL_FILES) and not name.endswith(".index.json")
-        and any(name == folder + Path(name).name for folder in folders)
-    ]  # fmt: skip
+    small = sorted(listing.names & {folder + name for folder in folders for name in SMALL_FILES})
     return small if row.init == "random" else small + _weight_files(listing)
 
 
@@ -219,9 +217,8 @@ def _damage_of_safetensors(path: Path, size: int) -> str | None:
         header = stream.read(n_header) if n_header < size else b""
     try:
         tensors = json.loads(header)
-        expected = (
-            8 + n_header + max(entry["data_offsets"][1] for entry in tensors.values() if "dtype" in entry)
-        )
+        ends = [entry["data_offsets"][1] for name, entry in tensors.items() if name != "__metadata__"]
+        expected = 8 + n_header + max(ends)
     except (ValueError, KeyError, TypeError, AttributeError):
         return "is no safetensors file, or is cut off"
     return None if size == expected else f"has {size} bytes instead of {expected}"
@@ -232,35 +229,38 @@ def fetch(model_ids, checkpoints: str | Path = "hub") -> list[tuple[Model, Path]
 
     A checkpoint that is there already is left alone, so a branch such as "main" stays at the commit that
     it was when it was fetched.  The cache remembers this commit; it names the folder, and features are
-    stored with it.
+    stored with it.  Checkpoints that come from elsewhere are only checked.
 
     Parameters
     ----------
     model_ids : iterable of str
     checkpoints : {"hub", "phantom"} or Path
-        Of the settings that name the models.
+        As in the settings.
 
     Returns
     -------
     list of (Model, Path)
-        Each row with its folder, whose name is the commit.
+        Each row with its folder; the name of one from the hub is its commit.
 
     Raises
     ------
     ModelError
-        For an unknown model, settings that take no checkpoint from the hub, too little disk space, a
-        repository that lacks a file, or a download that fails.
+        For an unknown model, too little disk space, a file that is missing or damaged, or a download that
+        fails.
+
+    Examples
+    --------
+    >>> [(row, folder)] = fetch(["vit-h"], checkpoints="phantom")
+    >>> row.checkpoint
+    'google/vit-huge-patch14-224-in21k'
     """
-    model_ids = list(model_ids)
+    model_ids = list(dict.fromkeys(model_ids))
     if unknown := [id for id in model_ids if id not in MODEL_BY_ID]:
         raise ModelError(f"unknown model {', '.join(unknown)}; `brainalign models` prints the table")
+    rows = [MODEL_BY_ID[id] for id in model_ids]
     if checkpoints != "hub":
-        source = "the miniature" if checkpoints == "phantom" else f"the folder {checkpoints}"
-        raise ModelError(
-            f"these settings take checkpoints from {source}, so there is nothing to download; name models, "
-            "or settings with checkpoints: hub"
-        )
-    return [(row, _fetch_one(row)) for row in map(MODEL_BY_ID.get, model_ids)]
+        return [(row, checkpoint_folder(row, checkpoints)) for row in rows]
+    return [(row, _fetch_one(row)) for row in rows]
 
 
 def _fetch_one(row: Model) -> Path:

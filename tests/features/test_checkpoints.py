@@ -71,7 +71,7 @@ def _as_bin(folder, **options):
 
 def _beside_others(folder):
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
-    for name in ("tf_model.h5", "flax_model.msgpack", "model.onnx", "rust_model.ot", "README.md"):
+    for name in ("tf_model.h5", "flax_model.msgpack", "rust_model.ot", "README.md", "eval_results.json"):
         (folder / name).write_bytes(b"not needed")
     (folder / "onnx").mkdir()
     (folder / "onnx/config.json").write_text("{}")
@@ -367,6 +367,18 @@ def _offline(hub, env):
     env["HF_HUB_OFFLINE"] = "1"
 
 
+def _no_scheme(hub, env):
+    env["HF_ENDPOINT"] = "hub.local"
+
+
+def _secure_address_of_a_plain_server(hub, env):
+    env["HF_ENDPOINT"] = hub.url.replace("http:", "https:")
+
+
+def _cache_on_a_device(hub, env):
+    env["HF_HUB_CACHE"] = "/dev/null/cache"
+
+
 def _home_is_a_file(hub, env):
     with open(env["HF_HOME"], "w"):
         pass
@@ -380,6 +392,9 @@ TROUBLE = [
     (_login_page, rf"{VIT} cannot be downloaded from http://127.*answer is no JSON, as from a login page"),
     (_gated, rf"{VIT} is only given to those who accept its terms.*HF_TOKEN"),
     (_gone, rf"has no repository {VIT}, or it is private: then set HF_TOKEN"),
+    (_no_scheme, rf"{VIT} cannot be downloaded from hub\.local .*missing an 'http://'.*HF_ENDPOINT"),
+    (_secure_address_of_a_plain_server, rf"{VIT} cannot be downloaded from https://127.*SSL"),
+    (_cache_on_a_device, rf"{VIT} cannot be stored \(Not a directory: /dev/null/cache\); set HF_HOME"),
     (_offline, r"HF_HUB_OFFLINE is set, so google/vit.* unset it"),
     (_home_is_a_file, rf"{VIT} cannot be stored \(Not a directory: .*; set HF_HOME"),
 ]
@@ -401,25 +416,25 @@ def test_revision_that_is_not_there(tmp_path):
     assert "has no revision 19103d0c5b5263c8a7891012e08573439fb6607f; correct it in the table" in error
 
 
-SETTINGS = [
-    (
-        "checkpoints: phantom",
-        r"these settings take checkpoints from the miniature, so there is nothing to down",
-    ),
-    ("checkpoints: /scratch/models", r"these settings take checkpoints from the folder /scratch/models, so"),
-]
-
-
-@pytest.mark.parametrize(("settings", "message"), SETTINGS)
-def test_settings_that_need_no_download(settings, message, vit_hub, tmp_path):
+def test_settings_that_need_no_download(vit_hub, tmp_path):
     hub, env = vit_hub
-    (tmp_path / "study.yml").write_text(f"{settings}\nmodels: [vit-h]\n")
-    done = brainalign("fetch-models", "--settings", tmp_path / "study.yml", env=env)
-    assert re.search(message, _error(done)) and not hub.requests
+    study = tmp_path / "study.yml"
+    study.write_text("checkpoints: phantom\nmodels: [vit-h]\n")
+    done = brainalign("fetch-models", "--settings", study, env=env)
+    assert (
+        done.returncode == 0
+        and "nothing was downloaded: these settings take checkpoints from phan" in done.stdout
+    )
+    study.write_text(f"checkpoints: {tmp_path}\nmodels: [vit-h]\n")
+    error = _error(brainalign("fetch-models", "--settings", study, env=env))
+    assert f"no checkpoint for model 'vit-h' in {tmp_path}/vit-huge-patch14-224-in21k" in error
+    _repository("safetensors", tmp_path / "vit-huge-patch14-224-in21k")
+    assert "nothing was downloaded" in brainalign("fetch-models", "--settings", study, env=env).stdout
+    assert not hub.requests
 
 
 def test_settings_decide_what_is_fetched(vit_hub, tmp_path):
     _, env = vit_hub
-    (tmp_path / "study.yml").write_text("checkpoints: hub\nmodels: [vit-h]\npartition: {models: [vit-h]}\n")
+    (tmp_path / "study.yml").write_text("data: nsd\ncheckpoints: hub\nmodels: [vit-h]\n")
     done = brainalign("fetch-models", "--settings", tmp_path / "study.yml", env=env)
     assert done.stdout.count("\n") == 1 and COMMIT in done.stdout

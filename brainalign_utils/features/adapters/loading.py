@@ -27,11 +27,12 @@ OUT_OF_MEMORY_WORDS = (
 """oneDNN, which runs convolutions and products on CPUs, says no more than this when it gets no memory."""
 
 INCIDENTAL = {
-    "_commit_hash", "_name_or_path", "added_tokens_decoder", "auto_map", "backend", "dtype", "is_local",
-    "local_files_only", "name_or_path", "processor_class", "special_tokens_map_file", "tokenizer_class",
-    "tokenizer_file", "torch_dtype", "transformers_version", "vocab_file",
+    "added_tokens_decoder", "auto_map", "backend", "dtype", "is_local", "local_files_only", "name_or_path",
+    "processor_class", "special_tokens_map_file", "tokenizer_class", "tokenizer_file", "torch_dtype",
+    "transformers_version", "vocab_file",
 }  # fmt: skip
-"""Entries of configurations that say where they come from or how they were saved, not what they do."""
+"""Entries of configurations that say where they come from or how they were saved, not what they do; so do
+those that begin with an underscore."""
 LONGEST_FACT = 100
 
 
@@ -175,7 +176,7 @@ def load_tokenizer(folder: Path, subfolder: str = ""):
     ModelError
         When it cannot be loaded.
     """
-    return _loaded(AutoTokenizer, "tokenizer", folder, subfolder=subfolder)
+    return loaded(AutoTokenizer, "tokenizer", folder, subfolder=subfolder)
 
 
 def load_image_processor(folder: Path):
@@ -183,10 +184,11 @@ def load_image_processor(folder: Path):
 
     It is that of the PIL backend, so that features do not depend on whether torchvision is installed.
     """
-    return _loaded(AutoImageProcessor, "image processor", folder, backend="pil")
+    return loaded(AutoImageProcessor, "image processor", folder, backend="pil")
 
 
-def _loaded(auto_class, what: str, folder: Path, **options):
+def loaded(auto_class, what: str, folder: Path, **options):
+    """``auto_class.from_pretrained`` of a folder; its errors as a :class:`ModelError`."""
     try:
         return auto_class.from_pretrained(folder, local_files_only=True, **options)
     except Exception as error:
@@ -208,7 +210,7 @@ def facts(name: str, values: dict) -> dict:
     """
     found = {}
     for key, value in values.items():
-        if key in INCIDENTAL or value is None:
+        if key in INCIDENTAL or key.startswith("_") or value is None:
             continue
         if isinstance(value, dict) and key.endswith("_config"):
             found |= facts(f"{name}.{key}", value)
