@@ -2,7 +2,6 @@
 
 from .alt import (
     alt_agreement,
-    alt_benchmark,
     alt_ceilings,
     alt_choices,
     alt_concepts,
@@ -26,7 +25,7 @@ from .layers import component_title, plot_layers
 from .maps import plot_best_instruction, plot_maps, plot_roi_locations, winner_rgba
 from .models import plot_ablations, plot_models
 from .partition import plot_early_higher, plot_pair_matrix
-from .recovery import plot_benchmark, plot_choices, plot_recovery
+from .recovery import plot_choices, plot_recovery
 from .saving import SavedFigure, save_figure
 from .scenes import plot_scenes
 from .style import ALL, INSTRUCTION_COLOURS, book_style, instruction_colours, new_figure
@@ -38,7 +37,6 @@ __all__ = [
     "INSTRUCTION_COLOURS",
     "SavedFigure",
     "alt_agreement",
-    "alt_benchmark",
     "alt_ceilings",
     "alt_choices",
     "alt_concepts",
@@ -63,7 +61,6 @@ __all__ = [
     "new_figure",
     "plot_ablations",
     "plot_agreement",
-    "plot_benchmark",
     "plot_best_instruction",
     "plot_ceiling_scatter",
     "plot_ceilings",

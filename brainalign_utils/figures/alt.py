@@ -205,17 +205,6 @@ def alt_recovery(table) -> str:
     return f"Estimates against planted values. {'; '.join(said)}."
 
 
-def alt_benchmark(table) -> str:
-    """For :func:`plot_benchmark`: seconds at the largest size."""
-    require(table, "variable", "size", "engine", "seconds", of="alt_benchmark")
-    said = []
-    for variable, part in table.groupby("variable", sort=False):
-        largest = part[part["size"] == part["size"].max()].dropna(subset="seconds")
-        times = _listed(f"{row.engine} {row.seconds:.2g} s" for row in largest.itertuples())
-        said.append(f"{part['size'].max():g} {variable}: {times}")
-    return f"Time of ridge solvers. At {'; at '.join(said)}."
-
-
 def alt_choices(table, unit="difference") -> str:
     """For :func:`plot_choices`."""
     require(table, "value", "verdict", of="alt_choices")

@@ -2,8 +2,6 @@
 
 from textwrap import fill
 
-import numpy as np
-
 from . import marks
 from .style import GRID, INK, MUTED, WARNING, new_figure, require, styled
 
@@ -61,46 +59,6 @@ def plot_recovery(table, figure=None, n_columns=3):
         marks.handle("both equal", INK, line="--", lw=0.8),
     ]
     marks.legend_below(figure, entries, n_columns=3)
-    return figure
-
-
-@styled
-def plot_benchmark(table, figure=None):
-    """Time of ridge solvers against one size at a time, both axes logarithmic.
-
-    Parameters
-    ----------
-    table : DataFrame
-        One row per measurement; columns
-
-        - variable : str; what grows ("targets", "features", "penalties"), one panel each
-        - size : float
-        - engine : str
-        - seconds : float; NaN where an engine could not run
-
-    Returns
-    -------
-    figure : Figure
-    """
-    require(table, "variable", "size", "engine", "seconds", of="plot_benchmark")
-    variables, engines = (list(dict.fromkeys(table[name])) for name in ("variable", "engine"))
-    n_columns = min(2, len(variables))
-    figure = figure or new_figure(height=1.1 + 2.6 * -(-len(variables) // n_columns))
-    styles = dict(zip(engines, _ENGINES * (1 + len(engines) // len(_ENGINES)), strict=False))
-    axes = marks.panels(figure, len(variables), n_columns, sharey=True)
-    for ax, variable in zip(axes, variables, strict=True):
-        for engine, (colour, line, marker) in styles.items():
-            part = table[(table.variable == variable) & (table.engine == engine)].sort_values("size")
-            ax.plot(part["size"], part.seconds, color=colour, ls=line, marker=marker, mec="white", gid=engine)
-        sizes = np.unique(table["size"][table.variable == variable])
-        ax.set(xscale="log", yscale="log", xlabel=variable, title="")
-        ax.set_xticks(sizes, [f"{s:g}" for s in sizes])
-        ax.minorticks_off()
-        ax.grid(color=GRID, lw=0.7)
-    for ax in axes[::n_columns]:
-        ax.set_ylabel("seconds")
-    entries = [marks.handle(engine, c, marker, line) for engine, (c, line, marker) in styles.items()]
-    marks.legend_below(figure, entries)
     return figure
 
 

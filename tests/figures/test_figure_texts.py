@@ -34,7 +34,6 @@ def test_alternative_texts_carry_the_numbers():
         (figures.alt_layers, simulated.layers_table()),
         (figures.alt_venns, simulated.venns_table()),
         (figures.alt_early_higher, simulated.early_higher_table()),
-        (figures.alt_benchmark, simulated.benchmark_table()),
         (figures.alt_choices, simulated.choices_table()),
     ],
 )

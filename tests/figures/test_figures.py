@@ -57,7 +57,6 @@ def every_figure():
         "ceilings": lambda: figures.plot_ceilings(t.ceilings_table()),
         "ceiling_scatter": lambda: figures.plot_ceiling_scatter(t.ceilings_table()),
         "recovery": lambda: figures.plot_recovery(t.recovery_table()),
-        "benchmark": lambda: figures.plot_benchmark(t.benchmark_table()),
         "choices": lambda: figures.plot_choices(t.choices_table()),
         "scenes": lambda: figures.plot_scenes(*t.scenes()),
     }
@@ -410,7 +409,7 @@ def test_early_and_higher():
     assert len(by_gid(ax, "subject")) == len(simulated.SUBJECTS)
 
 
-# --- ceilings, recovery, benchmark, choices, scenes ------------
+# --- ceilings, recovery, choices, scenes ------------
 
 
 def test_ceiling_histograms_count_voxels():
@@ -452,14 +451,6 @@ def test_recovery_separates_pass_and_fail():
     first, second = figures.plot_recovery(chance).axes[:2]
     assert first.get_xlabel() == "by chance" and second.get_xlabel() == "planted"
     assert (drawn(first, "passed", 0) == 0.3).all()
-
-
-def test_benchmark_lines_are_the_measurements():
-    table = simulated.benchmark_table()
-    ax = figures.plot_benchmark(table).axes[1]
-    part = table[(table.variable == "features") & (table.engine == "scikit-learn")]
-    np.testing.assert_allclose(drawn(ax, "scikit-learn", 1), part.seconds)
-    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
 
 
 def test_choices_are_sorted_and_say_what_was_chosen():
