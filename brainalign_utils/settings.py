@@ -28,7 +28,7 @@ from pydantic import (
 
 from . import BrainalignError
 from .artifacts import Paths
-from .models import MODEL_BY_ID, without_phantom
+from .models import MODEL_BY_ID, marker_in, template_markers, without_phantom
 from .tables import (
     BETA_VERSIONS,
     INSTRUCTION_BY_ID,
@@ -397,6 +397,12 @@ class Settings(_Section):
                 raise ValueError(f"extra_instructions gives {id!r} a second meaning; choose another id")
             if id not in self.instructions:
                 raise ValueError(f"instructions does not name {id!r} of extra_instructions; add or delete it")
+        for row in self.extra_instructions:
+            for model in self.models:
+                if marker := marker_in(row.text, template_markers(MODEL_BY_ID[model])):
+                    raise ValueError(
+                        f"instruction {row.id!r} contains {marker!r}, a marker of model {model!r}; reword it"
+                    )
         triples = () if self.partition.triples == "all" else self.partition.triples
         for instruction in {name for triple in triples for name in triple}:
             _known(instruction, self.instructions, "instruction in partition.triples")
@@ -407,7 +413,7 @@ class Settings(_Section):
             )
         if self.data == "nsd" and self.nsd_root is None and not self.scores_only:
             raise ValueError(
-                "data is 'nsd' but nsd_root is empty; set nsd_root to the folder that holds nsddata"
+                "data is 'nsd' but nsd_root is empty; set it (NSD= of make) to the folder that holds nsddata"
             )
         return self
 
@@ -530,6 +536,62 @@ def load_settings(path: str | Path | None = None, **overrides) -> Settings:
         return settings.model_copy(update=_absolute_paths(settings))
     except ValidationError as error:
         raise SettingsError(_explain(error, path)) from None
+
+
+def check_study(settings: Settings) -> None:
+    """Refuse models that leave a page of the book, made hours later, without anything to compare.
+
+    Raises
+    ------
+    SettingsError
+    """
+    instructed = [model for model in settings.partition.models if model in settings.models]
+    if not instructed or len(settings.models) < 2:
+        raise SettingsError(
+            f"models is {', '.join(settings.models)}; pages compare an instructed model with others: name at "
+            f"least two, one of them of partition.models ({', '.join(settings.partition.models)})"
+        )
+
+
+def check_folders(settings: Settings) -> None:
+    """Refuse folders that are not there, hold something else or cannot be written.
+
+    Raises
+    ------
+    SettingsError
+        With the key, the folder and the remedy.
+    """
+    for root, key, holds in (
+        (settings.nsd_root, "nsd_root (NSD=)", "nsddata"),
+        (settings.coco_root, "coco_root (COCO=)", "annotations"),
+        (settings.checkpoints, "checkpoints", ""),
+    ):
+        if settings.scores_only or not isinstance(root, Path):
+            continue
+        if settings.data == "phantom" and holds:
+            raise SettingsError(
+                f"{key} is {root}, but data is 'phantom', which makes its own; delete it, or use "
+                "workflow/config/nsd.yml"
+            )
+        if not root.is_dir():
+            what = "is a file" if root.exists() else "does not exist"
+            raise SettingsError(f"{key}: the folder {root} {what}")
+        if not (root / holds).is_dir():
+            near = [folder for folder in (root.parent, *sorted(root.iterdir())) if (folder / holds).is_dir()]
+            hint = f"did you mean {near[0]}?" if near else f"name the folder that holds {holds}"
+            raise SettingsError(f"{key}: {root} holds no folder {holds}; {hint}")
+    if settings.data == "nsd" and not settings.scores_only and settings.coco_root is None:
+        raise SettingsError(
+            "coco_root is empty, and captions and concepts need it; set it (COCO= of make) to the folder "
+            "that holds annotations"
+        )
+    there = next(folder for folder in (settings.paths.root, *settings.paths.root.parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK, effective_ids=True):
+        kind = "may not be written" if there.is_dir() else "is a file"
+        raise SettingsError(f"{there} {kind}; set build_root to a folder of yours")
+    for path in (settings.paths.root, settings.paths.nsd):
+        if set("{}") & set(str(path)):
+            raise SettingsError(f"the workflow cannot use {path}, whose braces are wildcards; choose another")
 
 
 PLAIN = {

@@ -27,14 +27,16 @@ from brainalign_utils.settings import load_settings
 
 settings = load_settings(settings_file)
 models = [model for model in settings.partition.models if model in settings.models]
-ids = study.open_responses(settings, settings.subjects[0]).test_nsd_id.values
+ids = study.test_image_ids(settings)
 objects = coco.read_objects(settings.paths.coco, nsd.read_stim_info(settings.paths.nsd), ids)
 
 # %% [markdown]
 # ## Groups
 #
 # The groups overlap. "Count-related" groups are defined by how many objects there are, "recognition-related" ones by
-# what they are; the table says how each is decided and how many test pictures it has.
+# what they are; the table says how each is decided and how many test pictures it has. COCO outlines a crowd as one region:
+# it counts as ten objects of its kind, so a picture with a crowd is never one of few objects or of one dominant object. Objects
+# without a usable outline (fewer than three points, or no area) are left out, as are those that lie outside the crop.
 
 # %%
 groups = concepts.concept_groups(objects, ids)

@@ -26,7 +26,7 @@ from brainalign_utils.settings import (
         ({"models": ["instructblp"]}, r"unknown model 'instructblp'; did you mean 'instructblip'"),
         ({"models": []}, r"models: empty list"),
         ({"instructions": ["ZZ"]}, r"unknown instruction 'ZZ'.*extra_instructions"),
-        ({"data": "nsd"}, r"nsd_root is empty; set nsd_root"),
+        ({"data": "nsd"}, r"nsd_root is empty; set it"),
         ({"features": {"pooling": "mean"}}, r"unknown pooling 'mean'"),
         ({"name": "../elsewhere"}, r"name: "),
         ({"name": ".."}, r"name: "),

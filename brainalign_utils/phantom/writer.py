@@ -3,7 +3,7 @@
 import gzip
 import io
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import h5py
@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 from scipy.io import savemat
 
-from ..tables import BETA_SCALE
 from .grid import Layout
 
 IMAGE_SHAPE = (425, 425, 3)
+BETA_SCALE = 300
+"""Betas are stored as int16: percent signal change times this."""
 INVALID = 9999
 """Coordinate of a vertex that lies outside the volume."""
 
@@ -80,12 +81,11 @@ def write_surface(path: Path, values) -> None:
     write_bytes(path, gzip.compress(image.to_bytes(), 6, mtime=0))
 
 
-def write_ctab(path: Path, names: Mapping[int, str], notes: Mapping[str, str]) -> None:
-    """Names of labels, one ``<int> <name>`` a line, some with a tab and a note behind."""
-    lines = [
-        f"{code} {name}" + (f"\t{notes[name]}" if name in notes else "")
-        for code, name in {0: "Unknown", **names}.items()
-    ]
+def write_ctab(path: Path, names: Sequence[str], colours: bool = False) -> None:
+    """Names of labels, one ``<int> <name>`` a line; with ``colours``, further columns behind a tab."""
+    lines = [f"{code} {name}" for code, name in enumerate(("Unknown", *names))]
+    if colours:
+        lines = [f"{line}\t{10 * code}\t{255 - 10 * code}\t0" for code, line in enumerate(lines)]
     write_bytes(path, ("\n".join(lines) + "\n").encode())
 
 
@@ -93,7 +93,7 @@ def write_mat(path: Path, variables: Mapping[str, np.ndarray]) -> None:
     """A MATLAB 5 file; its header normally holds the time, here a fixed text."""
     buffer = io.BytesIO()
     savemat(buffer, dict(variables), do_compression=True)
-    text = b"MATLAB 5.0 MAT-file, written by the brainalign phantom"
+    text = b"MATLAB 5.0 MAT-file, written by nsd-phantom"
     write_bytes(path, text.ljust(116) + buffer.getvalue()[116:])
 
 

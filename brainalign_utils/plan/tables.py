@@ -62,7 +62,11 @@ def _data(name):
 def study_counts(settings: Settings, costs: dict | None = None) -> Counts:
     """Sizes of the study that the settings describe."""
     costs = costs or load_costs()
-    return count(settings, _data("nsd_expected.yml"), costs["states"])
+    return count(
+        settings,
+        yaml.safe_load((resources.files("brainalign_utils") / "nsd/expected.yml").read_text()),
+        costs["states"],
+    )
 
 
 def planned_tasks(

@@ -7,7 +7,6 @@ features and no images of the dataset.  An archive that was altered or cut off i
 ``python -m brainalign_utils.publishing.archive create|unpack``
 """
 
-import argparse
 import copy
 import errno
 import hashlib
@@ -21,13 +20,15 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
+import click
 import nbformat
 import pandas as pd
 import xarray as xr
 
-from .. import BrainalignError, store
+from .. import DEFAULT_SETTINGS, BrainalignError, store
+from ..cli import run
 from ..provenance import file_hash, git_revision
-from ..results import maps, study
+from ..results import study, surface
 from ..results.alignment import AUTHORS_VOLUMES
 from ..settings import Settings, SettingsError, load_settings, project_root
 from .contents import REBUILT, notebook_pages
@@ -218,7 +219,7 @@ def collect(settings: Settings, folder: Path) -> dict[str, Path]:
     for subject in settings.subjects:
         path = folder / settings.paths.voxels(subject).relative_to(root)
         store.write_dataset(path, published_voxels(study.open_voxels(settings, subject)))
-    store.write_dataset(folder / "cortex.zarr", maps.cortex_dataset(maps.load_cortex(settings)))
+    store.write_dataset(folder / "cortex.zarr", surface.load_cortex(settings))
     figures = list(_write_copies(settings, folder))
     (folder / "settings.json").write_text(json.dumps(published_settings(settings), indent=1, sort_keys=True))
     (folder / "cost.md").write_text(cost_table(settings))
@@ -314,29 +315,33 @@ def _shows_image(output) -> bool:
     return any(kind.startswith("image/") for kind in kinds) or any(mark in html for mark in marks)
 
 
+@click.group(name="archive")
+def command():
+    """Published scores of a study: write an archive of them, or check one and unpack it."""
+
+
+@command.command(name="create")
+@click.option("--settings", default=DEFAULT_SETTINGS, show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), help="_build/<name>/<name>-scores.zip by default")
+def create_command(settings, output):
+    """Write the scores of a finished study."""
+    settings = load_settings(settings)
+    target = output or settings.paths.root / f"{settings.name}-scores.zip"
+    n_files, size = len(create(settings, target)), target.stat().st_size / 2**20
+    print(f"{target}: {n_files} files, {size:.1f} MiB, sha256 {file_hash(target, 64)}")
+
+
+@command.command(name="unpack")
+@click.argument("archive", type=click.Path(path_type=Path))
+@click.option("--build-root", type=click.Path(path_type=Path), default="_build", show_default=True)
+def unpack_command(archive, build_root):
+    """Check an archive and unpack it; print the settings file of its study, and nothing else."""
+    print(unpack(archive, build_root))
+
+
 def main(arguments=None) -> int:
-    """Command line; ``unpack`` prints the settings file of what it unpacked, and nothing else."""
-    parser = argparse.ArgumentParser(prog="python -m brainalign_utils.publishing.archive")
-    actions = parser.add_subparsers(dest="action", required=True)
-    write = actions.add_parser("create", help="write the scores of a finished study")
-    write.add_argument("--settings", default="workflow/config/phantom.yml")
-    write.add_argument("--output", type=Path, help="_build/<name>/<name>-scores.zip by default")
-    read = actions.add_parser("unpack", help="check an archive and unpack it")
-    read.add_argument("archive", type=Path)
-    read.add_argument("--build-root", type=Path, default=Path("_build"))
-    options = parser.parse_args(arguments)
-    try:
-        if options.action == "unpack":
-            print(unpack(options.archive, options.build_root))
-        else:
-            settings = load_settings(options.settings)
-            target = options.output or settings.paths.root / f"{settings.name}-scores.zip"
-            n_files, size = len(create(settings, target)), target.stat().st_size / 2**20
-            print(f"{target}: {n_files} files, {size:.1f} MiB, sha256 {file_hash(target, 64)}")
-    except BrainalignError as error:
-        print(f"archive: {error}", file=sys.stderr)
-        return 1
-    return 0
+    """Command line."""
+    return run(command, arguments)
 
 
 if __name__ == "__main__":

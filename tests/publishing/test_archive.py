@@ -169,7 +169,7 @@ def test_refused_in_one_sentence(packed, wrong, capsys):
     build = packed.parent / "build"
     assert main(["unpack", str(packed), "--build-root", str(build)]) == 1
     said = capsys.readouterr()
-    assert said.err.startswith("archive: ") and sentence in said.err and "Traceback" not in said.err
+    assert said.err.startswith("Error: ") and sentence in said.err and "Traceback" not in said.err
     assert not said.out and not list(build.glob("*")), "something was left behind"
 
 

@@ -101,7 +101,7 @@ def test_numbers_and_figures_reach_the_pages(small):
     file = first.parent / "notebooks/06_compare_models.html"
     page, text = file.read_text(), words(file)
     assert "The best model is ViT-H/14 (0.61), in this build (phantom)." in text and "{{ " not in text
-    assert 'alt="A line that rises from one to two."' in page and "What is drawn." in text
+    assert 'alt="A line that rises from one to two. Phantom data' in page and "What is drawn." in text
     assert len(re.findall(r'download="" href="\.\./_downloads/[^"]+/figure_2\.(?:csv|svg|png)"', page)) == 3
     assert (first.parent / "viewer").is_dir()
 
