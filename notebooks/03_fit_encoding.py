@@ -22,8 +22,9 @@ model = "instructblip"
 import matplotlib.pyplot as plt
 import pandas as pd
 
+from brainalign_utils import store
 from brainalign_utils.encoding import fitting
-from brainalign_utils.features import store
+from brainalign_utils.features.store import feature_spaces
 from brainalign_utils.results import alignment, intervals, study
 from brainalign_utils.settings import load_settings
 from brainalign_utils.tables import PAPER_GROUPS, ROI_BY_ID
@@ -32,7 +33,7 @@ from brainalign_utils.titles import title_of
 settings = load_settings(settings_file)
 paths = settings.paths
 responses = store.open_dataset(paths.responses(subject)).load()
-spaces = store.feature_spaces(paths.features(model))
+spaces = feature_spaces(paths.features(model))
 print(f"{responses.sizes['voxel']} voxels, {responses.sizes['train_stimulus']} training pictures, "
       f"{responses.sizes['test_stimulus']} test pictures, {len(spaces)} feature spaces")
 
@@ -71,9 +72,8 @@ samples = intervals.region_samples(
 stored = store.write_dataset(paths.samples(subject, model), samples.to_dataset(name="alignment"))
 
 # %%
-best = spaces[spaces.component == main].iloc[
-    scores.cv_score.mean("voxel").values[(spaces.component == main).to_numpy()].argmax()
-]
+cv_score = scores.cv_score.mean("voxel").where(scores.component == main).fillna(float("-inf"))
+best = spaces.iloc[int(cv_score.argmax())]
 null = fitting.shuffled_scores(
     best, reader, responses, settings.alphas(), settings.encoding,
     settings.stats.n_shuffles, settings.stats.seed,

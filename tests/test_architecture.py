@@ -18,7 +18,7 @@ ROOMS = ["stats", "nsd", "features", "encoding", "figures", "results", "publishi
 NO_FILES = {"stats"}
 """Rooms that take arrays and return arrays: they import nothing that reads or writes."""
 HEAVY = {
-    "h5py": "nsd phantom", "nibabel": "nsd phantom figures", "zarr": "features",
+    "h5py": "nsd phantom", "nibabel": "nsd phantom figures", "zarr": "features store",
     "transformers": "features phantom",
     "torch": "features phantom encoding", "voxelridge": "encoding",
     "boto3": "nsd", "botocore": "nsd", "himalaya": "encoding",

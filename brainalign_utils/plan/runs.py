@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from .. import BrainalignError
-from ..features.store.features import KEPT_BYTES, N_KEPT
+from ..features.store import KEPT_BYTES, N_KEPT
 from ..models import MODEL_BY_ID
 from ..settings import Settings
 from ..tables import N_TRIALS_PER_SESSION, ROIS

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from .. import store
 from ..encoding import fitting as encoding
-from ..features import store
+from ..features.store import read_features
 from ..models import MODEL_BY_ID
 from ..settings import Settings
 from ..stats import scoring
@@ -64,6 +65,13 @@ def open_voxels(settings: Settings, subject: int) -> xr.Dataset:
     return store.open_kept(settings.paths.voxels(subject))
 
 
+def test_image_ids(settings: Settings) -> np.ndarray:
+    """nsd_id of every test image that some subject saw, sorted; subjects with fewer sessions saw fewer."""
+    return np.unique(
+        np.concatenate([open_responses(settings, s).test_nsd_id.values for s in settings.subjects])
+    )
+
+
 def surface_map(settings: Settings, subject: int) -> dict[str, np.ndarray]:
     """Voxel under each vertex of the maps, or -1; dict of "lh", "rh" -> int array of shape (n_vertices,).
 
@@ -102,14 +110,12 @@ def feature_reader(settings: Settings, model: str) -> Callable[[pd.Series, np.nd
     --------
     >>> settings = load_settings("workflow/config/phantom-small.yml")
     >>> read = feature_reader(settings, "vit-h")
-    >>> space = store.feature_spaces(settings.paths.features("vit-h")).iloc[0]
+    >>> space = feature_spaces(settings.paths.features("vit-h")).iloc[0]
     >>> read(space, open_responses(settings, 1).test_nsd_id.values[:5]).shape[0]
     5
     """
     folder = settings.paths.features(model)
-    return lambda space, ids: store.read_features(
-        folder, space.component, space.instruction, int(space.layer), ids
-    )
+    return lambda space, ids: read_features(folder, space.component, space.instruction, int(space.layer), ids)
 
 
 def best_common_layer(settings: Settings, subject: int, model: str) -> tuple[str, int]:
@@ -157,7 +163,8 @@ def partition_layers(settings: Settings, subject: int, model: str, rois) -> tupl
         return component, layer_of_roi, sorted(set(scores.layer.values))
     if settings.partition.layers == "roi":
         for name, mask in rois.items():
-            layer_of_roi[name] = _best_layer(scores, mask)
+            if np.isfinite(scores.cv_score.values[:, mask]).any():  # without scores, the common layer
+                layer_of_roi[name] = _best_layer(scores, mask)
     return component, layer_of_roi, sorted({common, *layer_of_roi})
 
 
@@ -182,7 +189,7 @@ def instruction_features(
     ids = np.concatenate([responses.train_nsd_id.values, responses.test_nsd_id.values])
     features = {}
     for row in settings.instruction_rows():
-        X = store.read_features(settings.paths.features(model), component, row.id, layer, ids)
+        X = read_features(settings.paths.features(model), component, row.id, layer, ids)
         features[row.id] = encoding.standardise(X[:n_train], X[n_train:])
     return features
 

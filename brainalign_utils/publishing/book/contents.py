@@ -10,7 +10,17 @@ from ...dependencies import module_file
 PHANTOM_ONLY = ("notebooks/00_make_phantom", "notebooks/14_recover_truth")
 ROOT_PAGE = "index"
 DOCUMENTED = (
-    *("tables", "models", "settings", "nsd", "nsd.design", "nsd.reliability", "nsd.coco", "features.store"),
+    *(
+        "tables",
+        "models",
+        "settings",
+        "nsd",
+        "nsd.design",
+        "nsd.reliability",
+        "nsd.coco",
+        "store",
+        "features.store",
+    ),
     *(
         f"stats.{name}"
         for name in ("scoring", "resampling", "tests", "paired", "similarity", "cross_subject")
