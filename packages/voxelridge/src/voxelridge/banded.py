@@ -1,11 +1,12 @@
 """Ridge on several feature spaces (bands), each with a weight of its own.
 
 Every candidate *weighting* scales the bands by the roots of its weights before one ridge fit (banded ridge,
-Nunez-Elizalde et al. 2019, NeuroImage 197:482; Dupre la Tour et al. 2022, NeuroImage 264:119728).  Taking, for every
-target, the best of all weightings and penalties overfits that choice where samples are few.  Instead the candidates
-are averaged: each with its posterior probability, from its cross-validated squared error in this target and from how
-often it is right in all targets (pseudo-Bayesian model averaging, Yao et al. 2018, Bayesian Anal. 13:917, with an
-empirical prior).  With many samples one candidate takes all, as if chosen.
+Nunez-Elizalde et al. 2019, NeuroImage 197:482; Dupre la Tour et al. 2022, NeuroImage 264:119728).  Taking,
+for every target, the best of all weightings and penalties overfits that choice where samples are few.
+Instead the candidates are averaged: each with its posterior probability, from its cross-validated squared
+error in this target and from how often it is right in all targets (pseudo-Bayesian model averaging, Yao et
+al. 2018, Bayesian Anal. 13:917, with an empirical prior).  With many samples one candidate takes all, as if
+chosen.
 """
 
 from dataclasses import dataclass, field
@@ -29,8 +30,11 @@ NEGLIGIBLE = 1e-3
 MAX_LOG10_RATIO = 2.0
 """Two bands try weights from 1:100 to 100:1."""
 
-KEPT_BYTES = 4 * 2**30
-"""Kernels, Gram matrices and decompositions beyond this are computed anew."""
+SHARED_BYTES = 4 * 2**30
+"""Gram matrices and kernels larger than this are computed anew for every weighting."""
+
+KEPT_BYTES = 2**30
+"""Decompositions beyond this are computed anew for the fits of all samples."""
 
 
 def candidate_weightings(n_bands, n_joint, seed=0) -> np.ndarray:
@@ -79,7 +83,9 @@ def posterior(errors, n_samples, average=True) -> np.ndarray:
         scaled = prior[:, None] * likelihood
         scaled /= scaled.sum(0)
         prior = (scaled.sum(1) + PRIOR_TARGETS * uniform) / (n_targets + PRIOR_TARGETS)
-    probable = np.where(scaled.reshape(errors.shape).sum(1, keepdims=True) < NEGLIGIBLE, 0, scaled.reshape(errors.shape))
+    probable = np.where(
+        scaled.reshape(errors.shape).sum(1, keepdims=True) < NEGLIGIBLE, 0, scaled.reshape(errors.shape)
+    )
     return probable / probable.sum((0, 1))
 
 
@@ -123,7 +129,9 @@ class Bands:
             To be handed to :meth:`refit`.
         """
         X, mean, gram, form = self._problem(weights)
-        solver = CrossValidation(X, mean, self.folds, self.alphas, self.Y, "mse", self.tolerance, form, gram=gram)
+        solver = CrossValidation(
+            X, mean, self.folds, self.alphas, self.Y, "mse", self.tolerance, form, gram=gram
+        )
         errors = np.empty((len(self.alphas), self.Y.shape[1]))
         for targets, scores, _, _ in solver.blocks(self.Y, self.batch):
             errors[:, targets] = -scores
@@ -164,7 +172,9 @@ class Bands:
         index = np.concatenate([self.members[band] for band in used])
         scales = np.repeat(np.sqrt(np.asarray(weights)[used]), [len(self.members[band]) for band in used])
         device = self.X.device
-        return torch.as_tensor(index, device=device), torch.as_tensor(scales, dtype=self.X.dtype, device=device)
+        return torch.as_tensor(index, device=device), torch.as_tensor(
+            scales, dtype=self.X.dtype, device=device
+        )
 
     def _problem(self, weights):
         index, scales = self.features(weights)
@@ -176,12 +186,12 @@ class Bands:
         """From shared products where they fit into memory."""
         n, p = self.X.shape
         if form == "primal":
-            if p * p * self.X.element_size() > KEPT_BYTES:
+            if p * p * self.X.element_size() > SHARED_BYTES:
                 return None
             if "gram" not in self._shared:
                 self._shared["gram"] = symmetric_product(self.X)
             return self._shared["gram"][index][:, index] * scales[:, None] * scales
-        if len(self.members) * n * n * self.X.element_size() > KEPT_BYTES:
+        if len(self.members) * n * n * self.X.element_size() > SHARED_BYTES:
             return None
         total = 0.0
         for band in np.flatnonzero(weights):
@@ -191,26 +201,30 @@ class Bands:
         return total
 
 
-def average(bands: Bands, weightings, average=True):
-    """Errors and probabilities of all weightings, and what is worth keeping of their decompositions.
+def weigh(bands: Bands, weightings, average=True, known=None):
+    """Errors and probabilities of all weightings, and those decompositions that are worth keeping.
 
     Parameters
     ----------
     bands : Bands
     weightings : array of shape (n_weightings, n_bands)
     average : bool
+        See :func:`posterior`.
+    known : dict or None
+        Errors by weighting (a tuple); those that are missing are added.
 
     Returns
     -------
     errors, probabilities : arrays of shape (n_weightings, n_alphas, n_targets)
     kept : dict of int to Decomposition
+        By weighting, for :meth:`Bands.refit`.
     """
-    errors, kept, n_bytes = [], {}, 0
+    known, kept, n_bytes = {} if known is None else known, {}, 0
     for k, weights in enumerate(weightings):
-        found, full = bands.errors(weights)
-        errors.append(found)
-        n_bytes += sum(a.nbytes for a in (full.X, full.gram, full.vectors, full.left))
-        if n_bytes <= KEPT_BYTES:
-            kept[k] = full
-    errors = np.stack(errors)
+        if tuple(weights) not in known:
+            known[tuple(weights)], full = bands.errors(weights)
+            n_bytes += sum(a.nbytes for a in (full.X, full.gram, full.vectors, full.left))
+            if n_bytes <= KEPT_BYTES:
+                kept[k] = full
+    errors = np.stack([known[tuple(weights)] for weights in weightings])
     return errors, posterior(errors, len(bands.Y), average), kept

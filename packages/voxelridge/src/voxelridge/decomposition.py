@@ -64,8 +64,10 @@ class Decomposition:
     def shrink_mixed(self, Z, alphas, mixture):
         """Targets in the basis, shrunk by a mixture of penalties (n_alphas, n_targets) per target."""
         smallest = self.eigenvalues[:, None] + alphas.min()
-        left, scale, right = np.linalg.svd(smallest / (self.eigenvalues[:, None] + alphas), full_matrices=False)
-        rank = int(np.sum(scale > EPS32 * scale[0]))
+        left, scale, right = np.linalg.svd(
+            smallest / (self.eigenvalues[:, None] + alphas), full_matrices=False
+        )
+        rank = int(np.sum(scale > torch.finfo(Z.dtype).eps * scale[0]))
         left, right = left[:, :rank] * scale[:rank] / smallest, right[:rank] @ mixture
         return Z * (torch.as_tensor(left).to(Z) @ torch.as_tensor(right).to(Z))
 
@@ -74,7 +76,6 @@ class Decomposition:
         coef = self.vectors @ shrunk.to(self.vectors.dtype)
         coef = self.X.to(coef.dtype).T @ coef if self.form == "dual" else coef
         return coef.to(shrunk.dtype)
-
 
     def in_double(self):
         """The same with all products in double precision."""
@@ -87,9 +88,9 @@ class Decomposition:
 def decompose(X, mean, form, alpha, gram=None) -> Decomposition:
     """Eigendecomposition in double precision where single would not do.
 
-    A kernel of centred features has a constant eigenvector with eigenvalue 0, which mixes with others and, beside a
-    small alpha, drowns them in rounding.  It gets their mean eigenvalue instead: targets are centred too, so that
-    nothing else changes.
+    A kernel of centred features has a constant eigenvector with eigenvalue 0, which mixes with others and,
+    beside a small alpha, drowns them in rounding.  It gets their mean eigenvalue instead: targets are
+    centred too, so that nothing else changes.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ import torch
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .banded import Bands, average, candidate_weightings
+from .banded import Bands, candidate_weightings, weigh
 from .inputs import SCORINGS, as_matrix, as_tensor, check_alphas, make_folds
 from .solver import CrossValidation, choose_device, edge_proportions, is_constant
 
@@ -34,7 +34,9 @@ class _Ridge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         predicted = self.predict(X)
         y = as_tensor("y", y).cpu().numpy()
         if y.shape != predicted.shape:
-            raise ValueError(f"y has shape {y.shape} but predictions have {predicted.shape}; pass the same targets")
+            raise ValueError(
+                f"y has shape {y.shape} but predictions have {predicted.shape}; pass the same targets"
+            )
         y, predicted = (a.reshape(len(a), -1).astype(np.float64) for a in (y, predicted))
         error, variance = ((y - predicted) ** 2).sum(0), ((y - y.mean(0)) ** 2).sum(0)
         varies = y.max(0) > y.min(0)
@@ -55,7 +57,9 @@ class _Ridge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self._is_vector = Y.ndim == 1
         Y = as_matrix("y", Y[:, None] if self._is_vector else Y)
         if len(features) != len(Y):
-            raise ValueError(f"X has {len(features)} samples but y has {len(Y)}; select the same samples in the same order")
+            raise ValueError(
+                f"X has {len(features)} samples but y has {len(Y)}; select the same samples in the same order"
+            )
         validate_data(self, _named(X, features), skip_check_array=True)
         return features.to(device), Y
 
@@ -70,8 +74,8 @@ class _Ridge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         if max(self.edge_proportions_) > EDGE_WARNING:
             low, high = self.edge_proportions_
             warnings.warn(
-                f"{low:.1%} of targets choose the smallest of alphas and {high:.1%} the largest; widen alphas on that "
-                "side (a target without signal chooses the largest penalty of any grid)",
+                f"{low:.1%} of targets choose the smallest of alphas and {high:.1%} the largest; widen "
+                "alphas on that side (a target without signal chooses the largest penalty of any grid)",
                 stacklevel=3,
             )
 
@@ -84,8 +88,8 @@ def _named(X, features):
 class RidgeCV(_Ridge):
     """Ridge regression of many targets, each with its own penalty, chosen by cross-validation.
 
-    Minimises ``||y - X b||^2 + alpha ||b||^2`` for every target.  The answer is that of himalaya's ``RidgeCV``
-    (Dupre la Tour et al. 2022, NeuroImage 264:119728).
+    Minimises ``||y - X b||^2 + alpha ||b||^2`` for every target.  The answer is that of himalaya's
+    ``RidgeCV`` (Dupre la Tour et al. 2022, NeuroImage 264:119728).
 
     Parameters
     ----------
@@ -98,8 +102,8 @@ class RidgeCV(_Ridge):
     scoring : {"mse", "r2", "r"}
         What picks the penalty: negated mean squared error, R2, or Pearson's r, averaged over folds.
     tolerance : float or None
-        Error of filter factors interpolated between penalties.  None is 1e-6 (1e-8 for "r"), which leaves scores
-        within about 1e-6; 0 evaluates every penalty.
+        Error of filter factors interpolated between penalties.  None is 1e-6 (1e-8 for "r"), which leaves
+        scores within about 1e-6; 0 evaluates every penalty.
     n_targets_batch : int or None
         Targets per block; None sizes blocks to memory.  Does not change results.
     device : {"auto", "cpu", "cuda"} or torch.device
@@ -135,7 +139,15 @@ class RidgeCV(_Ridge):
     """
 
     def __init__(
-        self, alphas=(0.1, 1.0), *, fit_intercept=False, cv=5, scoring="mse", tolerance=None, n_targets_batch=None, device="auto"
+        self,
+        alphas=(0.1, 1.0),
+        *,
+        fit_intercept=False,
+        cv=5,
+        scoring="mse",
+        tolerance=None,
+        n_targets_batch=None,
+        device="auto",
     ):
         self.alphas = alphas
         self.fit_intercept = fit_intercept
@@ -170,7 +182,9 @@ class RidgeCV(_Ridge):
             raise ValueError(f"scoring is {self.scoring!r} but must be one of {', '.join(SCORINGS)}")
         alphas = check_alphas(self.alphas)
         folds = make_folds(self.cv, len(X), y, groups, self.scoring)
-        return self._fit(X, Y, alphas, folds)
+        best = self._fit(X, Y, alphas, folds)
+        self._report_edges(best, len(alphas), ~is_constant(Y))
+        return self
 
     def _fit(self, X, Y, alphas, folds, form=None, route=None):
         self._dtype = np.float32 if X.dtype == torch.float32 else np.float64
@@ -185,11 +199,9 @@ class RidgeCV(_Ridge):
             self.cv_scores_[targets] = scores.max(0)
             self._shrunk[:, targets] = full.shrink(Z, alphas[best[targets]])
             self._mean[targets] = y_mean
-        constant = is_constant(Y)
         self._full, self.route_ = full, solver.route
-        self.best_alphas_, self.cv_scores_[constant] = alphas[best], np.nan
-        self._report_edges(best, len(alphas), ~constant)
-        return self
+        self.best_alphas_, self.cv_scores_[is_constant(Y)] = alphas[best], np.nan
+        return best
 
     def predict(self, X):
         """Predicted targets, (n_samples, ) or (n_samples, n_targets)."""
@@ -210,7 +222,9 @@ class RidgeCV(_Ridge):
         if self._full.mean is None:
             return 0.0
         coef = self.coef_
-        return (self._mean.cpu().numpy() if coef.ndim > 1 else float(self._mean[0])) - self._full.mean.cpu().numpy() @ coef
+        return (
+            self._mean.cpu().numpy() if coef.ndim > 1 else float(self._mean[0])
+        ) - self._full.mean.cpu().numpy() @ coef
 
 
 def centred(X):
@@ -222,8 +236,8 @@ def centred(X):
 class BandedRidgeCV(_Ridge):
     """Ridge regression on several feature spaces (bands), each with a weight of its own per target.
 
-    Candidates are all pairs of a weighting of bands and a penalty.  Their fits are averaged, with probabilities from
-    cross-validated squared errors: see :mod:`voxelridge.banded`.
+    Candidates are all pairs of a weighting of bands and a penalty.  Their fits are averaged, with
+    probabilities from cross-validated squared errors: see :mod:`voxelridge.banded`.
 
     Parameters
     ----------
@@ -232,8 +246,8 @@ class BandedRidgeCV(_Ridge):
     bands : int array of shape (n_features, ) or None
         The band of every feature, any labels; None takes all as one.
     weightings : int or array of shape (n_weightings, n_bands)
-        How many joint weightings to try beside every band alone, or the weights (summing to 1, bands in the order of
-        their sorted labels).
+        How many joint weightings to try beside every band alone, or the weights (summing to 1, bands in the
+        order of their sorted labels).
     average : bool
         Otherwise the best candidate of each target is taken, which overfits where samples are few.
     fit_intercept, cv, tolerance, n_targets_batch, device
@@ -244,8 +258,8 @@ class BandedRidgeCV(_Ridge):
     weights_ : array of shape (n_bands, n_targets)
         Mean weights of the bands.
     best_alphas_, cv_scores_ : arrays of shape (n_targets, )
-        Penalty and negated cross-validated mean squared error of the most probable candidate; scores are NaN where
-        the target is constant.
+        Penalty and negated cross-validated mean squared error of the most probable candidate; scores are
+        NaN where the target is constant.
     coef_ : array of shape (n_features, ) or (n_features, n_targets)
     intercept_ : float or array of shape (n_targets, )
     edge_proportions_ : tuple of two floats
@@ -268,8 +282,8 @@ class BandedRidgeCV(_Ridge):
     """
 
     def __init__(
-        self, alphas=(0.1, 1.0), *, bands=None, weightings=9, average=True, fit_intercept=False, cv=5, tolerance=None,
-        n_targets_batch=None, device="auto",
+        self, alphas=(0.1, 1.0), *, bands=None, weightings=9, average=True, fit_intercept=False, cv=5,
+        tolerance=None, n_targets_batch=None, device="auto",
     ):  # fmt: skip
         self.alphas = alphas
         self.bands = bands
@@ -282,14 +296,15 @@ class BandedRidgeCV(_Ridge):
         self.device = device
 
     def fit(self, X, y, groups=None):
-        """Weigh bands and penalties for every target and fit all samples; parameters as :meth:`RidgeCV.fit`."""
+        """Weigh bands and penalties for every target and fit all samples; parameters as
+        :meth:`RidgeCV.fit`."""
         X, Y = self._checked(X, y)
         alphas, folds = check_alphas(self.alphas), make_folds(self.cv, len(X), y, groups)
         members, self.weightings_ = self._candidates(X.shape[1])
         dtype = np.float32 if X.dtype == torch.float32 else np.float64
         X, mean = centred(X) if self.fit_intercept else (X, None)
         bands = Bands(X, mean, Y, members, folds, alphas, self.tolerance, self.n_targets_batch)
-        errors, probabilities, kept = average(bands, self.weightings_, self.average)
+        errors, probabilities, kept = weigh(bands, self.weightings_, self.average)
         coef = np.zeros((X.shape[1], Y.shape[1]), dtype)
         for k, weights in enumerate(self.weightings_):
             index, scales = bands.features(weights)
@@ -298,7 +313,9 @@ class BandedRidgeCV(_Ridge):
                 coef[np.ix_(index.cpu().numpy(), targets)] += part.cpu().numpy().astype(dtype)
         self.coef_ = coef[:, 0] if self._is_vector else coef
         self.intercept_ = 0.0 if mean is None else Y.mean(0).cpu().numpy() - mean.cpu().numpy() @ coef
-        self.intercept_ = float(self.intercept_[0]) if self._is_vector and mean is not None else self.intercept_
+        self.intercept_ = (
+            float(self.intercept_[0]) if self._is_vector and mean is not None else self.intercept_
+        )
         self.weights_ = np.einsum("wb,wat->bt", self.weightings_, probabilities)
         best = probabilities.reshape(-1, Y.shape[1]).argmax(0)
         self.cv_scores_ = -errors.reshape(-1, Y.shape[1])[best, np.arange(Y.shape[1])]
@@ -311,14 +328,17 @@ class BandedRidgeCV(_Ridge):
         """Features of every band, and weightings."""
         labels = np.zeros(n_features) if self.bands is None else np.asarray(self.bands)
         if labels.shape != (n_features,):
-            raise ValueError(f"bands has shape {labels.shape} but X has {n_features} features; give one label per feature")
+            raise ValueError(
+                f"bands has shape {labels.shape} but X has {n_features} features; give one label per feature"
+            )
         members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
         if np.ndim(self.weightings) == 0:
             return members, candidate_weightings(len(members), self.weightings)
         weightings = np.asarray(self.weightings, dtype=np.float64)
         if weightings.ndim != 2 or weightings.shape[1] != len(members):
             raise ValueError(
-                f"weightings has shape {weightings.shape} but there are {len(members)} bands; give (n_weightings, n_bands)"
+                f"weightings has shape {weightings.shape} but there are {len(members)} bands; "
+                "give one column per band"
             )
         if not (weightings >= 0).all() or not (weightings.sum(1) > 0).all():
             raise ValueError("weightings must not be negative, nor all 0; drop such rows")

@@ -1,9 +1,9 @@
 """Held-out residuals of ridge regression at a few penalties, by two exact routes.
 
-``spectral``: one eigendecomposition per fold.  ``downdate``: one eigendecomposition of all training data; the
-residual of the left-out block k follows from that of the full fit, ``e_k = (I - H_kk)^-1 r_k`` with hat matrix H
-(block form of the PRESS identity, Allen 1974, Technometrics 16:125).  Both work in features (primal) or samples
-(dual), and in the basis of all training data.
+``spectral``: one eigendecomposition per fold.  ``downdate``: one eigendecomposition of all training data;
+the residual of the left-out block k follows from that of the full fit, ``e_k = (I - H_kk)^-1 r_k`` with hat
+matrix H (block form of the PRESS identity, Allen 1974, Technometrics 16:125).  Both work in features
+(primal) or samples (dual), and in the basis of all training data.
 """
 
 import numpy as np
@@ -32,15 +32,17 @@ def cheaper_form(n_samples, n_features, folds) -> str:
 
 
 def cheaper_route(full: Decomposition, folds, n_targets) -> str:
-    """Compare the multiply-adds of the routes; after a decomposition in double precision all that is spectral is
-    double, and takes twice as long."""
+    """Compare the multiply-adds of the routes; after a decomposition in double precision all that is
+    spectral is double, and takes twice as long."""
     (n, p), dual = full.X.shape, full.form == "dual"
     eigh = EIGH_COST.get(full.X.device.type, EIGH_COST["cuda"])
     spectral = downdate = (TYPICAL_PRODUCTS + 1) * n * min(n, p) * n_targets
     for train, test, left_out in folds:
         dims, size = (len(train) if dual else p), len(left_out)
         spectral += eigh * dims**3 + dims**2 * (n_targets + len(test))
-        downdate += TYPICAL_NODES * (size**2 * n_targets + 2 * size**3) + TYPICAL_PRODUCTS * size**2 * min(n, p)
+        downdate += TYPICAL_NODES * (size**2 * n_targets + 2 * size**3) + TYPICAL_PRODUCTS * size**2 * min(
+            n, p
+        )
     is_mixed = full.is_double and full.X.dtype == torch.float32
     return "spectral" if spectral * (1 + is_mixed) <= downdate else "downdate"
 
@@ -52,8 +54,10 @@ class SpectralFolds:
 
     def __init__(self, full: Decomposition, folds: list[Fold]):
         self.full, self.folds = full, folds
-        self.disjoint = sum(len(fold.left_out) for fold in folds) == len(full.X) == len(
-            np.unique(np.concatenate([fold.left_out for fold in folds]))
+        self.disjoint = (
+            sum(len(fold.left_out) for fold in folds)
+            == len(full.X)
+            == len(np.unique(np.concatenate([fold.left_out for fold in folds])))
         )
         self.eigenvalues, self.vectors, self.lefts, self.means = [], [], [], []
         for fold in folds:
@@ -169,8 +173,9 @@ class DowndateFolds:
     def spectrum(self):
         """Range of the eigenvalues of all training sets.
 
-        Leaving samples out takes rows from a kernel, whose smallest eigenvalue does not fall, or ``X_k'X_k`` from a
-        Gram matrix, where it is estimated: half of what inverse iteration gives, which comes from above.
+        Leaving samples out takes rows from a kernel, whose smallest eigenvalue does not fall, or
+        ``X_k'X_k`` from a Gram matrix, where it is estimated: half of what inverse iteration gives, which
+        comes from above.
         """
         smallest, largest = self.full.eigenvalues[[0, -1]]
         if not self.dual and smallest > 0:
@@ -192,7 +197,8 @@ class DowndateFolds:
         return 0.5 / power_iteration(product, torch.ones_like(root))
 
     def amplification(self, alpha):
-        """How much ``(I - H_kk)^-1`` enlarges rounding errors of full residuals (root mean square, worst fold)."""
+        """How much ``(I - H_kk)^-1`` enlarges rounding errors of full residuals (root mean square, worst
+        fold)."""
         factors, worst = 1 / (self.full.eigenvalues + alpha), 0.0
         if self.dual:
             factors *= self.full.eigenvalues[0] + alpha
@@ -202,10 +208,11 @@ class DowndateFolds:
         return worst
 
     def _invert(self, product, alpha):
-        """Make ``V diag(f) V'`` the inverse of ``I - H_kk``, and return the root mean square of its singular values.
+        """Make ``V diag(f) V'`` the inverse of ``I - H_kk``, and return the root mean square of its
+        singular values.
 
-        In dual form ``I - H = V diag(alpha / (l + alpha)) V'`` and its product with the targets are both divided by
-        their largest factor, which keeps small penalties away from rounding.
+        In dual form ``I - H = V diag(alpha / (l + alpha)) V'`` and its product with the targets are both
+        divided by their largest factor, which keeps small penalties away from rounding.
         """
         if not self.dual:
             product.neg_().diagonal().add_(1)
@@ -224,7 +231,10 @@ class DowndateFolds:
         if self.dual:
             factors, self.scaled = (eigenvalues[0] + alphas[:, None]) / (eigenvalues + alphas[:, None]), left
         else:
-            factors, self.scaled = filter_factors(eigenvalues, alphas), left / _like(eigenvalues + alphas.min(), left)
+            factors, self.scaled = (
+                filter_factors(eigenvalues, alphas),
+                left / _like(eigenvalues + alphas.min(), left),
+            )
         tolerance *= PRODUCT_SLACK / max(1.0, self.amplification(alphas.min()))
         self.plan_ = plan_spectrum(factors, _log2(eigenvalues, alphas.min()), tolerance, left)
         self.n_products = self.plan_.n_products
@@ -258,7 +268,9 @@ class DowndateFolds:
     def floats_per_target(self):
         """Size of the temporary arrays of one target."""
         n_nodes, n_products = self.plan_.mix.shape
-        return (2 * n_nodes + n_products) * max(len(f.left_out) for f in self.folds) + 4 * self.full.left.shape[1]
+        return (2 * n_nodes + n_products) * max(
+            len(f.left_out) for f in self.folds
+        ) + 4 * self.full.left.shape[1]
 
 
 def _log2(eigenvalues, alpha):

@@ -1,6 +1,5 @@
 """Cross-validation scores at every alpha from residuals at a few."""
 
-import numpy as np
 import torch
 
 SELECTIONS = ("r2", "r", "mse")

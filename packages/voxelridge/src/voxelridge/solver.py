@@ -43,7 +43,9 @@ class CrossValidation:
     full : Decomposition
     """
 
-    def __init__(self, X, mean, folds, alphas, Y, scoring="mse", tolerance=None, form=None, route=None, gram=None):
+    def __init__(
+        self, X, mean, folds, alphas, Y, scoring="mse", tolerance=None, form=None, route=None, gram=None
+    ):
         self.alphas, self.scoring = alphas, scoring
         self.scale = 1.0 if mean is not None else relative_second_moment(Y)
         self.tolerance = (TOLERANCES[scoring] if tolerance is None else tolerance) / self.scale
@@ -86,8 +88,8 @@ class CrossValidation:
         return {
             "form": full.form,
             "folds": self.held_out.name,
-            "decomposition": str(full.vectors.dtype).removeprefix("torch."),
-            "products": str(full.X.dtype).removeprefix("torch."),
+            "eigh_dtype": str(full.vectors.dtype).removeprefix("torch."),
+            "dtype": str(full.X.dtype).removeprefix("torch."),
             "n_nodes": len(self.nodes.nodes),
             "n_products": round(self.held_out.n_products, 2),
         }
@@ -141,7 +143,8 @@ def is_constant(Y) -> np.ndarray:
 def relative_second_moment(Y) -> float:
     """Largest ratio of the mean square of a target to its variance, over targets that vary.
 
-    Interpolated squared errors are accurate relative to the mean square, scores matter relative to the variance.
+    Interpolated squared errors are accurate relative to the mean square, scores matter relative to the
+    variance.
     """
     variance = Y.double().var(0, correction=0)
     varies = Y.amax(0) > Y.amin(0)
