@@ -41,7 +41,7 @@ def test_help_imports_nothing_heavy():
 @pytest.mark.parametrize("arguments", [[], ["paint"], ["doctor", "tree"], ["download", "--sessions", "0"]])
 def test_wrong_usage_exits_with_2(arguments, capsys):
     assert cli.main(arguments) == 2
-    assert "Usage: brainalign" in capsys.readouterr().err
+    assert ("see `brainalign" if arguments else "Usage: brainalign") in capsys.readouterr().err
 
 
 def test_models_prints_the_table(capsys):

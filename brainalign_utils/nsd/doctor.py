@@ -120,11 +120,11 @@ def examine(
     Examples
     --------
     >>> root = load_settings("workflow/config/phantom-small.yml").paths.nsd
-    >>> findings = examine(root, subjects=[1, 2])
+    >>> findings = examine(root, subjects=[1, 4])
     >>> print(report(findings))
     ok          subj01: sessions
-                2 of 2 that exist: 1 to 2
-    ok          subj02: sessions
+                3 of 3 that exist: 1 to 3
+    ok          subj04: sessions
                 2 of 2 that exist: 1 to 2
     0 missing, 0 damaged, 0 unexpected, ... ok
     """
