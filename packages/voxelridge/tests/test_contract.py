@@ -1,5 +1,7 @@
 """What scikit-learn asks of an estimator, and what comes in: any array, missing values, splits."""
 
+import doctest
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from voxelridge import BandedRidgeCV, RidgeCV
+from voxelridge import BandedRidgeCV, RidgeCV, estimators
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*of targets choose:UserWarning")
 RNG = np.random.default_rng(0)
@@ -255,3 +257,8 @@ def test_before_fit(estimator):
         clone(estimator).predict(X)
     with pytest.raises(ValueError, match=r"y has shape \(60, 3\) but predictions have \(60, 4\)"):
         clone(estimator).fit(X, Y).score(X, Y[:, :3])
+
+
+def test_examples_are_true():
+    found = doctest.testmod(estimators)
+    assert found.attempted > 10 and found.failed == 0
