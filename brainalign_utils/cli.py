@@ -88,12 +88,14 @@ def doctor(nsd, file, expected, subjects, sessions, coco, verbose):
     )  # fmt: skip
     click.echo(f"compared with: {numbers.get('name', expected)}\n")
     click.echo(doctor.report(findings, verbose))
-    if any(finding.status in ("missing", "damaged") for finding in findings):
+    if any(f.status in ("missing", "damaged") and not Path(f.what).is_absolute() for f in findings):
         command = f"brainalign download --to {shlex.quote(str(root))}"
         command += f" --settings {shlex.quote(str(file))}" if str(file) != DEFAULT_SETTINGS else ""
         command += f" --subjects {' '.join(map(str, subjects))}" if subjects else ""
         command += f" --sessions {sessions}" if sessions else ""
-        click.echo(f"to get what is missing or damaged: {command} (of a phantom: make study)")
+        is_phantom = settings.data == "phantom" and not nsd
+        remedy = f"make study SETTINGS={shlex.quote(str(file))}" if is_phantom else command
+        click.echo(f"to get what is missing or damaged: {remedy}")
     return int(any(finding.status != "ok" for finding in findings))
 
 
