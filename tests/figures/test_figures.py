@@ -505,14 +505,6 @@ def test_recovery_separates_pass_and_fail():
     assert (drawn(first, "passed", 0) == 0.3).all()
 
 
-def test_benchmark_lines_are_the_measurements():
-    table = simulated.benchmark_table()
-    ax = figures.plot_benchmark(table).axes[1]
-    part = table[(table.variable == "features") & (table.engine == "scikit-learn")]
-    np.testing.assert_allclose(drawn(ax, "scikit-learn", 1), part.seconds)
-    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
-
-
 def test_choices_are_sorted_and_say_what_was_chosen():
     table = simulated.choices_table()
     top, below = figures.plot_choices(table).axes
