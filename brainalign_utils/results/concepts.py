@@ -194,6 +194,7 @@ def concept_alignment(
     min_images: int = 12,
     n_random: int = 200,
     seed: int = 0,
+    random_for: Sequence[str] | None = None,
     **labels,
 ) -> pd.DataFrame:
     """Alignment within each group of images, against random groups of the same size.
@@ -213,7 +214,9 @@ def concept_alignment(
     min_images : int
         Smaller groups are NaN.
     n_random : int
-        Random groups; 0 leaves out ``chance`` and ``p``.
+        Random groups.
+    random_for : sequence of str, optional
+        Groups that are compared with random ones; the others have NaN ``chance`` and ``p``.  All by default.
     seed : int
     **labels
         Constant columns, for instance ``subject=1, model="instructblip", instruction="IU3"``.
@@ -243,9 +246,10 @@ def concept_alignment(
         means[scored] = _group_means(masks[scored], z_true, z_pred, weights)
     chance, p = np.full_like(means, np.nan), np.full_like(means, np.nan)
     rng = np.random.default_rng(seed)
-    for size in np.unique(sizes[scored]) if n_random else ():
+    tested = scored if random_for is None else scored & groups.columns.isin(random_for)
+    for size in np.unique(sizes[tested]):
         null = _group_means(_random_groups(rng, n_random, len(groups), size), z_true, z_pred, weights)
-        for i in np.flatnonzero(sizes == size):
+        for i in np.flatnonzero(tested & (sizes == size)):
             chance[i] = null.mean(0)
             k = (np.abs(null - chance[i]) >= np.abs(means[i] - chance[i]) - 1e-7).sum(0)
             p[i] = np.where(np.isfinite(means[i]), (k + 1) / (n_random + 1), np.nan)
