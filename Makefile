@@ -31,7 +31,7 @@ help: ## list the targets
 
 env: $(READY) ## make the virtual environment (done by every other target)
 
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements.lock pyproject.toml $(wildcard packages/*/pyproject.toml)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
@@ -108,7 +108,7 @@ benchmark: $(READY) ## measure against peers; see benchmarks/README.md
 
 lock: ## resolve the ranges of pyproject.toml again and write requirements.lock and environment.yml
 	rm -rf _build/lock && $(PYTHON) -m venv _build/lock
-	_build/lock/bin/python -m pip install --quiet torch==2.13.0 ".[dev]"
+	_build/lock/bin/python -m pip install --quiet torch==2.13.0 ./packages/* ".[dev]"
 	$(PYTHON) workflow/write_lock.py _build/lock/bin/python
 	rm -rf _build/lock
 

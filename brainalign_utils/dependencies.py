@@ -1,4 +1,4 @@
-"""What a notebook depends on: modules of this package, read from its imports, and parts of the settings."""
+"""What a notebook depends on: modules of this checkout, read from its imports, and parts of the settings."""
 
 import ast
 from functools import cache
@@ -8,7 +8,8 @@ from .provenance import file_hash
 from .settings import Settings, fingerprint
 
 PACKAGE = Path(__file__).parent
-NAME = PACKAGE.name
+ROOTS = {folder.name: folder for folder in (PACKAGE, *PACKAGE.parent.glob("packages/*/src/*"))}
+"""Folders of importable packages of the checkout: this one, and the libraries under ``packages``."""
 
 SETTINGS_PARTS = {
     "dataset": ("data", "nsd_root", "coco_root", "phantom", "subjects", "betas", "space", "name"),
@@ -34,8 +35,11 @@ PARTS_OF_NOTEBOOK = {
 
 
 def module_file(module: str) -> Path | None:
-    """Source of ``brainalign_utils.x.y``; None for anything that is not a module of the package."""
-    path = PACKAGE.joinpath(*module.split(".")[1:])
+    """Source of ``brainalign_utils.x.y``; None for anything that is not a module of the checkout."""
+    name, *inside = module.split(".")
+    if name not in ROOTS:
+        return None
+    path = ROOTS[name].joinpath(*inside)
     for candidate in (path.with_suffix(".py"), path / "__init__.py"):
         if candidate.is_file():
             return candidate
@@ -43,13 +47,16 @@ def module_file(module: str) -> Path | None:
 
 
 def imported_modules(source: Path) -> frozenset[str]:
-    """Modules of the package that a file imports, at its top or inside functions."""
+    """Modules of the checkout that a file imports, at its top or inside functions."""
     return _imported_modules(source, source.stat().st_mtime_ns)
 
 
 @cache
 def _imported_modules(source, _changed):
-    package = [NAME, *source.relative_to(PACKAGE).parts[:-1]] if source.is_relative_to(PACKAGE) else []
+    package = []
+    for name, root in ROOTS.items():
+        if source.is_relative_to(root):
+            package = [name, *source.relative_to(root).parts[:-1]]
     names = set()
     for node in ast.walk(ast.parse(source.read_text())):
         if isinstance(node, ast.Import):
@@ -59,11 +66,11 @@ def _imported_modules(source, _changed):
             base = ".".join([*base, *([node.module] if node.module else [])])
             names.add(base)
             names.update(f"{base}.{alias.name}" for alias in node.names)
-    return frozenset(name for name in names if name.split(".")[0] == NAME and module_file(name))
+    return frozenset(name for name in names if module_file(name))
 
 
 def sources_needed(notebook: Path) -> list[Path]:
-    """Files of the package that a notebook depends on, through any number of imports."""
+    """Files of the checkout that a notebook depends on, through any number of imports."""
     found, todo = set(), [notebook]
     while todo:
         for module in imported_modules(todo.pop()):
@@ -93,7 +100,7 @@ def input_hashes(notebook: Path, settings: Settings | None = None) -> dict[str, 
     Returns
     -------
     hashes : dict
-        File name of the notebook, modules relative to the package, and ``settings: <part>``.
+        File name of the notebook, modules relative to the checkout, and ``settings: <part>``.
     """
     hashes = {notebook.name: file_hash(notebook)}
     hashes |= {str(p.relative_to(PACKAGE.parent)): file_hash(p) for p in sources_needed(notebook.resolve())}

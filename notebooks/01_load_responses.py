@@ -22,8 +22,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from brainalign_utils import nsd
-from brainalign_utils.features import store
+from brainalign_utils import nsd, store
 from brainalign_utils.settings import load_settings
 from brainalign_utils.tables import ROIS
 

@@ -22,8 +22,9 @@ model = "instructblip"
 import matplotlib.pyplot as plt
 import pandas as pd
 
+from brainalign_utils import store
 from brainalign_utils.encoding import fitting
-from brainalign_utils.features import store
+from brainalign_utils.features.store import feature_spaces
 from brainalign_utils.results import alignment, intervals, study
 from brainalign_utils.settings import load_settings
 from brainalign_utils.tables import PAPER_GROUPS, ROI_BY_ID
@@ -32,7 +33,7 @@ from brainalign_utils.titles import title_of
 settings = load_settings(settings_file)
 paths = settings.paths
 responses = store.open_dataset(paths.responses(subject)).load()
-spaces = store.feature_spaces(paths.features(model))
+spaces = feature_spaces(paths.features(model))
 print(f"{responses.sizes['voxel']} voxels, {responses.sizes['train_stimulus']} training pictures, "
       f"{responses.sizes['test_stimulus']} test pictures, {len(spaces)} feature spaces")
 

@@ -16,7 +16,7 @@
 settings_file = "workflow/config/phantom.yml"
 
 # %%
-from brainalign_utils.features import store
+from brainalign_utils import store
 from brainalign_utils.results import voxel_tests
 from brainalign_utils.settings import load_settings
 from brainalign_utils.tables import PAPER_GROUPS

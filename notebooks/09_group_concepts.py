@@ -18,8 +18,7 @@ settings_file = "workflow/config/phantom.yml"
 # %%
 import pandas as pd
 
-from brainalign_utils import figures, nsd
-from brainalign_utils.features import store
+from brainalign_utils import figures, nsd, store
 from brainalign_utils.figures import show
 from brainalign_utils.nsd import coco
 from brainalign_utils.results import concepts, figure_tables, study

@@ -17,8 +17,7 @@
 settings_file = "workflow/config/phantom.yml"
 
 # %%
-from brainalign_utils import figures
-from brainalign_utils.features import store
+from brainalign_utils import figures, store
 from brainalign_utils.figures import show
 from brainalign_utils.results import claims, ledger
 from brainalign_utils.settings import load_settings

@@ -32,7 +32,7 @@ def main(settings: str) -> None:
     assert not nothing, f"an edit of README.md would rerun {sorted(nothing)}"
     drawn = planned(settings, PACKAGE / "figures" / "style.py")
     assert drawn and all(name.startswith(DRAWS) for name in drawn), sorted(drawn)
-    fitted = planned(settings, PACKAGE / "ridge" / "solver.py")
+    fitted = planned(settings, Path("packages/voxelridge/src/voxelridge/solver.py"))
     assert "03_fit_encoding" in fitted and "01_load_responses" not in fitted, sorted(fitted)
     print(f"kinds of notebooks rerun: drawing {len(drawn)}, ridge {len(fitted)}, README none")
 

@@ -115,10 +115,10 @@ def without_missing(Y_train, Y_test) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fit_brainalign(X_train, Y_train, X_test, alphas, settings: EncodingSettings) -> Fit:
-    """The project's solver (:mod:`brainalign_utils.ridge`)."""
-    from .. import ridge  # torch: seconds that readers of stored scores need not wait
+    """The project's solver (:mod:`voxelridge`)."""
+    import voxelridge  # torch: seconds that readers of stored scores need not wait
 
-    result = ridge.solve_ridge_cv(
+    result = voxelridge.solve_ridge_cv(
         X_train,
         Y_train,
         alphas,

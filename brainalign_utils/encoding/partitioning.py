@@ -29,9 +29,10 @@ from himalaya.scoring import r2_score as himalaya_r2_score
 from scipy.cluster.vq import kmeans2
 from tqdm import tqdm
 
-from ..ridge.banded import BandedData, BandedFit, best_of, fit_weighting, share
-from ..ridge.gram import make_folds
-from ..ridge.voxels import choose_device
+from voxelridge.banded import BandedData, BandedFit, best_of, fit_weighting, share
+from voxelridge.gram import make_folds
+from voxelridge.voxels import choose_device
+
 from .algebra import product_measure
 from .regions import Regions, bootstrap_roi, partition_dataset
 

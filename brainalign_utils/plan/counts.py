@@ -137,7 +137,7 @@ def n_distinct_predictions(components) -> int:
 
 
 def ridge_operations(n_train, n_features, n_voxels, n_test, n_folds=5, n_nodes=11) -> float:
-    """Multiply-adds of one regression of every voxel, as :mod:`brainalign_utils.ridge` does it.
+    """Multiply-adds of one regression of every voxel, as :mod:`voxelridge` does it.
 
     Parameters
     ----------

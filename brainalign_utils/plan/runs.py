@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from .. import BrainalignError
-from ..features.store.features import KEPT_BYTES, N_KEPT
+from ..features.store import KEPT_BYTES, N_KEPT
 from ..models import MODEL_BY_ID
 from ..settings import Settings
 from ..tables import N_TRIALS_PER_SESSION, ROIS
@@ -41,7 +41,7 @@ RESULTS = (
 )  # fmt: skip
 MEASURE = "run a study with it, then python benchmarks/unit_costs.py SETTINGS..."
 SHARED_BYTES = 4 * 2**30
-"""Largest products that models of a partition share, as in :mod:`brainalign_utils.ridge.banded`."""
+"""Largest products that models of a partition share, as in :mod:`voxelridge.banded`."""
 COMPOSED = {CHOICES: ("01_load_responses", "02_extract_features", "03_fit_encoding")}
 """A notebook that does what others do, at their unit costs."""
 

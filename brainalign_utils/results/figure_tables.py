@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from .. import store
 from ..encoding import fitting as encoding
-from ..features import store
 from ..settings import Settings
 from ..stats import cross_subject, scoring, similarity
 from . import alignment, concepts, study

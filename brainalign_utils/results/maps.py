@@ -10,8 +10,8 @@ import pandas as pd
 import xarray as xr
 from filelock import FileLock
 
+from .. import store
 from ..encoding.algebra import normalise
-from ..features import store
 from ..figures import flat
 from ..figures.flat import Cortex, to_vertices
 from ..models import MODEL_BY_ID

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ..features import store
+from .. import store
 from ..settings import Settings
 from ..stats import paired
 from ..stats import tests as stats

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from .. import store
 from ..encoding.regions import bootstrap_roi
-from ..features import store
 from ..settings import Settings
 from ..stats.tests import subject_interval
 from . import study

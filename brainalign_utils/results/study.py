@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from .. import store
 from ..encoding import fitting as encoding
-from ..features import store
+from ..features.store import read_features
 from ..models import MODEL_BY_ID
 from ..settings import Settings
 from ..stats import scoring
@@ -102,14 +103,12 @@ def feature_reader(settings: Settings, model: str) -> Callable[[pd.Series, np.nd
     --------
     >>> settings = load_settings("workflow/config/phantom-small.yml")
     >>> read = feature_reader(settings, "vit-h")
-    >>> space = store.feature_spaces(settings.paths.features("vit-h")).iloc[0]
+    >>> space = feature_spaces(settings.paths.features("vit-h")).iloc[0]
     >>> read(space, open_responses(settings, 1).test_nsd_id.values[:5]).shape[0]
     5
     """
     folder = settings.paths.features(model)
-    return lambda space, ids: store.read_features(
-        folder, space.component, space.instruction, int(space.layer), ids
-    )
+    return lambda space, ids: read_features(folder, space.component, space.instruction, int(space.layer), ids)
 
 
 def best_common_layer(settings: Settings, subject: int, model: str) -> tuple[str, int]:
@@ -182,7 +181,7 @@ def instruction_features(
     ids = np.concatenate([responses.train_nsd_id.values, responses.test_nsd_id.values])
     features = {}
     for row in settings.instruction_rows():
-        X = store.read_features(settings.paths.features(model), component, row.id, layer, ids)
+        X = read_features(settings.paths.features(model), component, row.id, layer, ids)
         features[row.id] = encoding.standardise(X[:n_train], X[n_train:])
     return features
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from brainalign_utils import settings as config
-from brainalign_utils.features import store
+from brainalign_utils import store
 from brainalign_utils.publishing.archive import ArchiveError, Manifest, contents, packing, parse_manifest
 from brainalign_utils.publishing.archive.__main__ import main
 from brainalign_utils.results import study

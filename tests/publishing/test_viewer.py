@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from brainalign_utils.features import store
+from brainalign_utils import store
 from brainalign_utils.figures import surface
 from brainalign_utils.publishing import viewer
 from brainalign_utils.settings import Settings

@@ -5,8 +5,8 @@ import pytest
 import xarray as xr
 from pydantic import ValidationError
 
+from brainalign_utils import store
 from brainalign_utils.encoding.partitioning import partition_instructions
-from brainalign_utils.features import store
 from brainalign_utils.results import partitions as stored
 from brainalign_utils.results import study
 from brainalign_utils.settings import load_settings

@@ -24,3 +24,13 @@ def test_dependencies_are_transitive(tmp_path):
 
 def test_relative_imports_resolve_inside_the_package():
     assert "brainalign_utils.tables" in imported_modules(PACKAGE / "settings.py")
+
+
+def test_an_edit_of_the_solver_reruns_fits_and_nothing_before_them():
+    root = PACKAGE.parent
+    fits, loading = (
+        {str(path.relative_to(root)) for path in sources_needed(root / f"notebooks/{name}.py")}
+        for name in ("03_fit_encoding", "01_load_responses")
+    )
+    solver = {"packages/voxelridge/src/voxelridge/solver.py", "packages/voxelridge/src/voxelridge/folds.py"}
+    assert solver <= fits and not solver & loading

@@ -12,11 +12,11 @@ import pytest
 import yaml
 
 from brainalign_utils import cli, plan
-from brainalign_utils.features.store.features import N_KEPT
+from brainalign_utils.features.store import N_KEPT
 from brainalign_utils.models import MODEL_BY_ID
 from brainalign_utils.plan import calibrate, counts, gpu, runs, tables
-from brainalign_utils.ridge import banded
 from brainalign_utils.settings import load_settings, project_root
+from voxelridge import banded
 
 ROOT = project_root()
 NSD, SMALL = ROOT / "workflow/config/nsd.yml", ROOT / "workflow/config/phantom-small.yml"

@@ -4,9 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from ...features.store import StoreError
 from ...provenance import file_hash
 from ...settings import SettingsError, load_settings
+from ...store import StoreError
 from . import ArchiveError
 from .packing import create, unpack
 

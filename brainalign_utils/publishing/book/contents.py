@@ -5,17 +5,28 @@ from pathlib import Path
 import yaml
 
 from ... import BrainalignError
+from ...dependencies import module_file
 
 PHANTOM_ONLY = ("notebooks/00_make_phantom", "notebooks/14_recover_truth")
 ROOT_PAGE = "index"
 DOCUMENTED = (
-    *("tables", "models", "settings", "nsd", "nsd.design", "nsd.reliability", "nsd.coco", "features.store"),
+    *(
+        "tables",
+        "models",
+        "settings",
+        "nsd",
+        "nsd.design",
+        "nsd.reliability",
+        "nsd.coco",
+        "store",
+        "features.store",
+    ),
     *(
         f"stats.{name}"
         for name in ("scoring", "resampling", "tests", "paired", "similarity", "cross_subject")
     ),
     *(f"encoding.{name}" for name in ("fitting", "partitioning", "algebra", "regions")),
-    *("ridge", "results.study", "results.alignment", "results.intervals", "results.concepts"),
+    *("results.study", "results.alignment", "results.intervals", "results.concepts"),
     *(
         "results.figure_tables",
         "results.partitions",
@@ -25,7 +36,8 @@ DOCUMENTED = (
     ),
     "figures",
 )
-"""Modules of the package in the API reference, from tables over arrays to files."""
+DOCUMENTED = (*(f"brainalign_utils.{name}" for name in DOCUMENTED), "voxelridge")
+"""Modules in the API reference, from tables over arrays to files."""
 
 
 class BookError(BrainalignError):
@@ -62,7 +74,8 @@ def book_sources(root: Path) -> list[str]:
     package = root / "brainalign_utils"
     code = [*package.glob("publishing/**/*.py"), *package.glob("plan/*.py"), *package.glob("*.py")]
     for name in DOCUMENTED:
-        code += [package / f"{name.replace('.', '/')}.py", *(package / name.replace(".", "/")).glob("*.py")]
+        source = module_file(name)
+        code += source.parent.glob("*.py") if source.name == "__init__.py" else [source]
     texts = [root / name for name in ("_toc.yml", "_config.yml", "CITATION.cff", "CHANGELOG.md")]
     texts += [
         root / "workflow/config/nsd.yml",

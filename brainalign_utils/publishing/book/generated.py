@@ -77,10 +77,11 @@ def citation(root: Path) -> str:
     return f"```bibtex\n@software{{brainalign,\n{entry}}}\n```\n"
 
 
-def api_reference(modules, package: str = "brainalign_utils") -> str:
+def api_reference(modules) -> str:
     """Directives that document modules, one section each."""
     sections = (
-        f"## {name}\n\n```{{eval-rst}}\n.. automodule:: {package}.{name}\n   :members:\n   :no-value:\n"
+        f"## {name.removeprefix('brainalign_utils.')}\n\n"
+        f"```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n   :no-value:\n"
         "   :exclude-members: model_config\n```\n"  # pydantic's own
         for name in modules
     )

@@ -23,9 +23,18 @@ import pandas as pd
 import zarr
 from zarr.codecs import Crc32cCodec
 
-from .datasets import SCHEMA_VERSION, StoreError, locked, named_damage, open_group, stamp
-from .shards import read_rows
-from .tables import read_json, read_table, write_json, write_table
+from ..store import (
+    SCHEMA_VERSION,
+    StoreError,
+    locked,
+    named_damage,
+    open_group,
+    read_json,
+    read_table,
+    stamp,
+    write_json,
+    write_table,
+)  # fmt: skip
 
 DIMS = ("instruction", "layer", "stimulus", "feature")
 
@@ -210,12 +219,7 @@ class FeatureStore:
 
 
 KEPT_BYTES, N_KEPT = 64 * 2**20, 4
-"""Features of a component up to this size stay in memory once they are whole, of so many components."""
-
-
-def read_feature_attrs(folder: Path) -> dict:
-    """Fingerprint and other attributes of a model's stored features."""
-    return dict(open_group(_component_paths(folder)[0]).attrs)
+"""Features of a component up to this size stay in memory once they were read, of so many components."""
 
 
 def _component_paths(folder: Path) -> list[Path]:
@@ -279,12 +283,11 @@ def read_features(folder: Path, component: str, instruction: str, layer: int, ns
     if not 0 <= layer < n_layers:
         raise StoreError(f"{path} has no layer {layer}; stored: 0 to {n_layers - 1}")
     rows = _find(stored, np.asarray(nsd_ids), path)
-    kept = _small(path, stamp(path)) if features.nbytes <= KEPT_BYTES else None
+    space = instructions.index(instruction), layer
     with named_damage(path):
-        if kept is None:
-            values = read_rows(path / "features", features, instructions.index(instruction), layer, rows)
-        else:
-            values = kept[instructions.index(instruction), layer][rows].astype(np.float32, copy=False)
+        if features.nbytes <= KEPT_BYTES:
+            features = _whole(path, stamp(path), len(list(Path(folder).glob("blocks/*.json"))))
+        values = features[space][rows].astype(np.float32)
     undefined = np.isnan(values[:, 0])  # blocks are written whole and finite, so one feature tells
     if undefined.any():
         raise StoreError(
@@ -304,17 +307,9 @@ def _opened(path: Path, made: int | None):
 
 
 @lru_cache(maxsize=N_KEPT)
-def _small(path: Path, made: int | None) -> np.ndarray | None:
-    """All features of a component; None while blocks are missing or damaged.
-
-    A space of a small study takes less time to copy than to ask for: subjects and spaces share one reading.
-    """
-    try:
-        with named_damage(path):
-            features = _opened(path, made)[2][:]
-    except StoreError:  # the reader of a space says what is wrong, if it concerns that space
-        return None
-    return None if np.isnan(features).any() else features
+def _whole(path: Path, made: int | None, n_blocks: int) -> np.ndarray:
+    """All features of a small component, read once for all its spaces and all subjects."""
+    return _opened(path, made)[2][:]
 
 
 def _find(stored: np.ndarray, wanted: np.ndarray, path: Path) -> np.ndarray:

@@ -13,10 +13,10 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold, KFold
 from sklearn.preprocessing import StandardScaler
 
-from brainalign_utils.ridge import RidgeCV, solve_ridge_cv
-from brainalign_utils.ridge.filters import choose_nodes, filter_factors, filtered_products, plan_spectrum
-from brainalign_utils.ridge.gram import compute_grams, make_folds
-from brainalign_utils.ridge.routes import cheaper_form
+from voxelridge import RidgeCV, solve_ridge_cv
+from voxelridge.filters import choose_nodes, filter_factors, filtered_products, plan_spectrum
+from voxelridge.gram import compute_grams, make_folds
+from voxelridge.routes import cheaper_form
 
 ALPHAS = np.logspace(1, 4, 60)
 SCORES = {"mse": l2_neg_loss, "r2": r2_score, "r": correlation_score}

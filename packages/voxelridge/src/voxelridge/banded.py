@@ -135,7 +135,7 @@ def fit_weighting(data: BandedData, bands, weights, alphas, tolerance, index=0, 
     alphas : array of shape (n_alphas, )
         Ascending.
     tolerance : float
-        See :func:`brainalign_utils.ridge.solve_ridge_cv`.
+        See :func:`voxelridge.solve_ridge_cv`.
     index : int
         Becomes ``choice``.
     split : bool

@@ -54,7 +54,7 @@ def solve_ridge_cv(
     alphas : array of shape (n_alphas, ) or dict of such arrays
         Penalties; several named grids share all the work and give a dict of results.
     cv : int, fold labels of shape (n_stimuli, ) or list of held-out indices
-        See :func:`brainalign_utils.ridge.gram.make_folds`.
+        See :func:`voxelridge.gram.make_folds`.
     groups : array of shape (n_stimuli, ) or None
         Stimuli that must stay in one fold.
     X_test : array of shape (n_test_stimuli, n_features) or None
