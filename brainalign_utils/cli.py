@@ -1,12 +1,15 @@
 """The ``brainalign`` command.  Subcommands import what they need when they run."""
 
+import os
+import shlex
+import socket
 import sys
 from pathlib import Path
 
 import click
 
 from . import DEFAULT_SETTINGS, BrainalignError
-from .tables import BETA_VERSIONS, ROI_VOLUMES, SPACES, subject_number
+from .tables import subject_number
 
 
 class UserPath(click.Path):
@@ -65,20 +68,33 @@ brainalign.command_class = Command
 
 
 @brainalign.command()
-@click.option("--nsd", type=PATH, required=True, help="folder that holds nsddata")
+@click.option("--nsd", type=PATH, help="folder that holds nsddata (default: of the settings)")
+@SETTINGS_OPTION
 @click.option("--expected", type=PATH, help="YAML of numbers (default: of the phantom or real data)")
-@click.option("--subjects", type=Subject(), multiple=True, help="must be there (default: those that are)")
-@click.option("--sessions", type=COUNT, help="must be there (default: those that are)")
-@click.option("--coco", type=PATH, help="check COCO's annotations in this folder too")
-@click.option("--deep", is_flag=True, help="read every beta file to its end")
+@click.option("--subjects", type=Subject(), multiple=True, help="default: those of the settings")
+@click.option("--sessions", type=COUNT, help="first sessions only (default: of the settings)")
+@click.option("--coco", type=PATH, help="COCO's folder (default: of the settings)")
 @click.option("--verbose", is_flag=True, help="list what is fine too")
-def doctor(nsd, expected, subjects, sessions, coco, deep, verbose):
-    """Check an NSD tree, file by file."""
+def doctor(nsd, file, expected, subjects, sessions, coco, verbose):
+    """Check that an NSD tree has what a study needs."""
     from .nsd import doctor
+    from .settings import load_settings
 
-    numbers = doctor.load_expected(nsd, expected)
-    findings = doctor.examine(nsd, numbers, subjects or None, sessions, coco, deep)
-    click.echo(doctor.report(findings, str(numbers.get("name", expected)), verbose))
+    settings = load_settings(file, **({"nsd_root": nsd.absolute()} if nsd else {}))
+    root = settings.paths.nsd
+    numbers = doctor.load_expected(root, expected)
+    findings = doctor.examine(
+        root, subjects or settings.subjects, sessions or settings.n_sessions, settings.betas, settings.space,
+        numbers, coco or settings.coco_root,
+    )  # fmt: skip
+    click.echo(f"compared with: {numbers.get('name', expected)}\n")
+    click.echo(doctor.report(findings, verbose))
+    if any(finding.status in ("missing", "damaged") for finding in findings):
+        command = f"brainalign download --to {shlex.quote(str(root))}"
+        command += f" --settings {shlex.quote(str(file))}" if str(file) != DEFAULT_SETTINGS else ""
+        command += f" --subjects {' '.join(map(str, subjects))}" if subjects else ""
+        command += f" --sessions {sessions}" if sessions else ""
+        click.echo(f"to get what is missing or damaged: {command} (of a phantom: make study)")
     return int(any(finding.status != "ok" for finding in findings))
 
 
@@ -86,42 +102,27 @@ def doctor(nsd, expected, subjects, sessions, coco, deep, verbose):
 @click.option("--to", type=PATH, help="folder that gets nsddata, nsddata_betas, ...")
 @SETTINGS_OPTION
 @click.option("--subjects", type=Subject(), multiple=True, help="default: those of the settings")
-@click.option("--sessions", type=COUNT, help="first sessions only (default: all)")
-@click.option("--rois", multiple=True, help="ROI volumes (default: those that the study reads)")
+@click.option("--sessions", type=COUNT, help="first sessions only (default: of the settings)")
 @click.option("--format", type=click.Choice(["hdf5", "nii.gz"]), default="hdf5", help="of the betas")
-@click.option("--betas", type=click.Choice(BETA_VERSIONS), help="version (default: of the settings)")
-@click.option("--space", type=click.Choice(SPACES), help="grid (default: of the settings)")
 @click.option("--no-stimuli", is_flag=True, help="without the images (37 GB)")
 @click.option("--bucket", default="natural-scenes-dataset", show_default=True)
 @click.option("--endpoint-url", help="another S3 server than Amazon's")
-@click.option("--workers", type=COUNT, default=8, show_default=True, help="files at a time")
-@click.option("--verify", type=click.Choice(["checksum", "size"]), default="checksum", show_default=True)
 @click.option("--yes", is_flag=True, help="accept the terms of use; do not ask")
-def download(
-    to, file, subjects, sessions, rois, format, betas, space, no_stimuli, bucket, endpoint_url, workers,
-    verify, yes,
-):  # fmt: skip
+def download(to, file, subjects, sessions, format, no_stimuli, bucket, endpoint_url, yes):
     """Fetch what a study needs from NSD's bucket."""
-    from .nsd.doctor import load_expected
+    from .nsd.doctor import sessions_to_get
     from .nsd.download import download
     from .nsd.layout import study_keys
     from .settings import load_settings
 
-    settings = load_settings(file)
-    root = to or settings.nsd_root
-    if root is None:
+    settings = load_settings(file, **({"nsd_root": to.absolute()} if to else {}))
+    if settings.nsd_root is None:
         raise BrainalignError("--to is missing; name the folder for the data, or --settings with nsd_root")
-    subjects = subjects or settings.subjects
-    numbers = load_expected("")["subjects"]
-    sessions = sessions or settings.n_sessions or {s: numbers[s]["n_sessions"] for s in subjects}
-    keys = study_keys(
-        subjects, sessions, rois or ROI_VOLUMES, format, stimuli=not no_stimuli,
-        betas=betas or settings.betas, space=space or settings.space,
-    )  # fmt: skip
+    n_sessions = sessions_to_get(subjects or settings.subjects, sessions or settings.n_sessions)
+    keys = study_keys(n_sessions, format, not no_stimuli, settings.betas, settings.space)
     plan = download(
-        root, keys, bucket, endpoint_url, lambda plan: _confirm(plan, yes), workers, verify,
-        progress_bar=sys.stderr.isatty(),
-    )  # fmt: skip
+        settings.nsd_root, keys, bucket, endpoint_url, lambda plan: _confirm(plan, yes), sys.stderr.isatty()
+    )
     click.echo(f"{len(plan.todo)} files downloaded and verified, {len(plan.done)} were there")
 
 
@@ -143,12 +144,19 @@ def _confirm(plan, yes):
 @click.argument("models", nargs=-1)
 @SETTINGS_OPTION
 def fetch_models(models, file):
-    """Download checkpoints at their pinned revisions: of MODELS, else of those of the settings."""
-    from .features.adapters.checkpoints import fetch
+    """Download checkpoints at their revisions and check them: of MODELS, else of those of the settings."""
+    from .features.checkpoints import fetch
     from .settings import load_settings
 
-    for checkpoint, folder in fetch(models or load_settings(file).models).items():
-        click.echo(f"{checkpoint}  {folder}")
+    source = "hub"
+    if not models:
+        settings = load_settings(file, nsd_root=Path("nsd"))  # no file of the dataset is read
+        models, source = settings.models, settings.checkpoints
+    for row, folder in fetch(models, source):
+        where = f"{row.checkpoint} at {folder.name}, " if source == "hub" else ""
+        click.echo(f"{row.id}: {where}{folder}")
+    if source != "hub":
+        click.echo(f"nothing was downloaded: these settings take checkpoints from {source}")
 
 
 @brainalign.command()
@@ -158,7 +166,7 @@ def fetch_models(models, file):
 def plan(file, costs, check):
     """What a study will cost, before anything runs."""
     from . import plan
-    from .settings import load_settings
+    from .settings import check_study, load_settings
 
     settings = load_settings(file, nsd_root=Path("nsd"))  # no file of the dataset is read
     if check:
@@ -170,6 +178,7 @@ def plan(file, costs, check):
     if costs:
         click.echo(plan.read_units().to_string(index=False))
         return 0
+    check_study(settings)
     sizes = {"subjects": settings.subjects, "models": settings.models, "instructions": settings.instructions}
     click.echo(f"study {settings.name}: {', '.join(f'{len(ids)} {name}' for name, ids in sizes.items())}\n")
     click.echo(plan.render(plan.rule_table(settings)))
@@ -189,6 +198,84 @@ def models():
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         click.echo("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _check_port(port):
+    if not (port.isdecimal() and 0 < int(port) < 65536):
+        raise BrainalignError(f"PORT={port} is no port; give a number such as 8001")
+    try:
+        socket.create_server(("127.0.0.1", int(port))).close()
+    except OSError as error:
+        reason = os.strerror(error.errno).lower()
+        raise BrainalignError(f"PORT={port} cannot be used ({reason}); give another, such as 8001") from None
+
+
+@brainalign.command(hidden=True)
+@click.argument("target")
+@click.option("--settings", "file")
+@click.option("--nsd")
+@click.option("--coco")
+@click.option("--scores")
+@click.option("--notebook")
+@click.option("--profile")
+@click.option("--cores")
+@click.option("--port")
+def check(target, file, nsd, coco, scores, notebook, profile, cores, port):
+    """Look at what make was given before anything runs, and print the settings file to use."""
+    from .settings import check_folders, check_study, load_settings, project_root
+
+    checkout = project_root()
+    notebooks = sorted(path.stem for path in checkout.glob("notebooks/*.py"))
+    profiles = sorted(path.parent.name for path in checkout.glob("workflow/profiles/*/config.yaml"))
+    if (target == "figure" or (target == "lab" and notebook)) and notebook not in notebooks:
+        raise BrainalignError(f"NOTEBOOK={notebook} does not exist; there are {', '.join(notebooks)}")
+    if profile not in profiles:
+        raise BrainalignError(f"PROFILE={profile} does not exist; there are {', '.join(profiles)}")
+    if not (cores.isdecimal() and int(cores)):
+        raise BrainalignError(f"CORES={cores} is no number of processors; give 1 or more")
+    if scores:
+        from .publishing.archive.packing import unpack
+
+        file = unpack(Path(scores).expanduser(), checkout / "_build")
+    roots = {key: value for key, value in {"nsd_root": nsd, "coco_root": coco}.items() if value}
+    if target in ("serve", "test-book"):
+        html = load_settings(file, scores_only=True).paths.root / "html"
+        if not (html / "index.html").is_file():
+            raise BrainalignError(f"there is no book in {html}; `make book` with the same SETTINGS makes it")
+        if target == "serve":
+            _check_port(port)
+    elif target != "lab":
+        settings = load_settings(file, **roots)
+        check_folders(settings)
+        if target != "figure" and not settings.scores_only:
+            check_study(settings)
+    click.echo(file)
+
+
+@brainalign.command(hidden=True)
+@click.argument("target")
+@click.option("--settings", "file")
+@click.option("--since", type=float)
+def failed(target, file, since):
+    """Say which notebook ended the run that began at a time (seconds since 1970)."""
+    import json
+
+    from .settings import load_settings
+
+    root = load_settings(file, scores_only=True).paths.root
+    copies = [path for path in root.glob("notebooks/*/*.failed.ipynb") if path.stat().st_mtime >= since]
+    if copies:
+        first = min(copies, key=lambda path: path.stat().st_mtime)
+        cells = json.loads(first.read_text(encoding="utf-8"))["cells"]
+        errors = [o for cell in cells for o in cell.get("outputs", []) if o["output_type"] == "error"]
+        why = "its kernel was killed, most often for want of memory"
+        why = f"{errors[0]['ename']}: {errors[0]['evalue']}" if errors else why
+        click.echo(
+            f"{first.parent.name} failed: {why}; what ran is kept as {os.path.relpath(first)}, and ", nl=False
+        )
+    else:
+        click.echo(f"make {target} failed, as the first message above says; ", nl=False)
+    click.echo("the same command goes on from there")
 
 
 def run(command: click.Command, arguments=None) -> int:

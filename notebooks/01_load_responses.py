@@ -76,10 +76,7 @@ regions = pd.DataFrame(
     {
         "region": [roi.title for roi in ROIS],
         "voxels": responses.roi_mask.sum("voxel").values,
-        "median ceiling": [
-            np.nanmedian(responses.noise_ceiling.values[m]) if m.any() else np.nan
-            for m in responses.roi_mask.values
-        ],
+        "median ceiling": [pd.Series(responses.noise_ceiling.values[m]).median() for m in responses.roi_mask.values],
     },
     index=[roi.id for roi in ROIS],
 )
@@ -94,9 +91,10 @@ regions.round(2)
 # %% mystnb={"image": {"alt": "Histograms of the noise ceiling over voxels, one line each for early visual areas, places, faces, bodies and words."}}
 groups = ["prf-visual", "places", "faces", "bodies", "words"]
 ceilings = pd.concat(
-    pd.DataFrame({"region": roi, "noise ceiling": responses.noise_ceiling.values[responses.roi_mask.sel(roi=roi)]})
-    for roi in groups
-)
+    [pd.DataFrame({"region": roi, "noise ceiling": responses.noise_ceiling.values[responses.roi_mask.sel(roi=roi)]})
+     for roi in groups],
+    ignore_index=True,
+)  # fmt: skip
 fig, ax = plt.subplots(figsize=(7, 3.2))
 sns.histplot(ceilings, x="noise ceiling", hue="region", element="step", fill=False, bins=30, ax=ax)
 ax.set(ylabel="voxels", xlim=(0, 1), title=f"Subject {subject} ({settings.data})")

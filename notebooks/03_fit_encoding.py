@@ -72,9 +72,8 @@ samples = intervals.region_samples(
 stored = store.write_dataset(paths.samples(subject, model), samples.to_dataset(name="alignment"))
 
 # %%
-best = spaces[spaces.component == main].iloc[
-    scores.cv_score.mean("voxel").values[(spaces.component == main).to_numpy()].argmax()
-]
+cv_score = scores.cv_score.mean("voxel").where(scores.component == main).fillna(float("-inf"))
+best = spaces.iloc[int(cv_score.argmax())]
 null = fitting.shuffled_scores(
     best, reader, responses, settings.alphas(), settings.encoding,
     settings.stats.n_shuffles, settings.stats.seed,

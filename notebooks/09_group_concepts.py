@@ -26,7 +26,7 @@ from brainalign_utils.settings import load_settings
 
 settings = load_settings(settings_file)
 models = [model for model in settings.partition.models if model in settings.models]
-ids = study.open_responses(settings, settings.subjects[0]).test_nsd_id.values
+ids = study.test_image_ids(settings)
 objects = coco.read_objects(settings.paths.coco, nsd.read_stim_info(settings.paths.nsd), ids)
 
 # %% [markdown]

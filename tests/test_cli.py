@@ -23,7 +23,9 @@ def test_help_is_fast_and_names_every_command():
     result = run("--help")
     assert time.perf_counter() - start < 5  # 0.1 s alone; importing torch would take longer than that
     assert result.returncode == 0
-    assert all(name in result.stdout for name in cli.brainalign.commands)
+    assert all(
+        name in result.stdout for name, command in cli.brainalign.commands.items() if not command.hidden
+    )
 
 
 def test_help_imports_nothing_heavy():
@@ -36,7 +38,7 @@ def test_help_imports_nothing_heavy():
     assert result.stdout.strip().endswith("[]")
 
 
-@pytest.mark.parametrize("arguments", [[], ["paint"], ["doctor"], ["download", "--sessions", "0"]])
+@pytest.mark.parametrize("arguments", [[], ["paint"], ["doctor", "tree"], ["download", "--sessions", "0"]])
 def test_wrong_usage_exits_with_2(arguments, capsys):
     assert cli.main(arguments) == 2
     assert "Usage: brainalign" in capsys.readouterr().err
@@ -51,20 +53,25 @@ def test_models_prints_the_table(capsys):
 
 
 def test_doctor_exit_code_and_report(phantom_tree, tmp_path, capsys):
-    assert cli.main(["doctor", "--nsd", str(phantom_tree / "nsd"), "--coco", str(phantom_tree / "coco")]) == 0
+    subjects = ["--subjects", "1", "7"]
+    coco = ["--coco", str(phantom_tree / "coco")]
+    assert cli.main(["doctor", "--nsd", str(phantom_tree / "nsd"), *coco, *subjects]) == 0
     assert "compared with: phantom (simulated)" in capsys.readouterr().out
     shutil.copytree(phantom_tree / "nsd", tmp_path / "nsd", copy_function=os.link)
     (tmp_path / "nsd/nsddata/ppdata/subj01/func1pt8mm/roi/streams.nii.gz").unlink()
     expected = str(phantom_tree / "truth" / "expected.yml")
-    assert cli.main(["doctor", "--nsd", str(tmp_path / "nsd"), "--expected", expected]) == 1
+    assert cli.main(["doctor", "--nsd", str(tmp_path / "nsd"), "--expected", expected, *subjects]) == 1
     output = capsys.readouterr().out
     assert "missing     nsddata/ppdata/subj01/func1pt8mm/roi/streams.nii.gz" in output
-    assert "-> brainalign download --subjects 1" in output and "1 missing, 0 damaged" in output
+    assert (
+        f"brainalign download --to {tmp_path}/nsd --subjects 1 7" in output
+        and "1 missing, 0 damaged" in output
+    )
 
 
 def test_doctor_on_a_folder_that_is_not_there(tmp_path, capsys):
     assert cli.main(["doctor", "--nsd", str(tmp_path / "no")]) == 1
-    assert "the folder does not exist" in capsys.readouterr().out
+    assert f"missing     {tmp_path}/no/nsddata" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -91,7 +98,7 @@ def test_errors_are_one_line_without_traceback(arguments, message, tmp_path, mon
 @pytest.mark.parametrize("subjects", ["1 9", "subj02 subj9", "1 --sessions 1 --subjects 9"])
 def test_lists_after_one_option(subjects, capsys):
     """Every value of --subjects is looked at, and what follows another option is no value of it."""
-    assert cli.main(["download", "--to", "x", "--rois", "a", "b", "--subjects", *subjects.split()]) == 2
+    assert cli.main(["download", "--to", "x", "--subjects", *subjects.split()]) == 2
     assert "9 does not exist; NSD has subjects 1 to 8" in capsys.readouterr().err
     assert cli.main(["doctor", "--nsd", "x", "1", "2"]) == 2
     assert "unexpected extra arguments" in capsys.readouterr().err

@@ -77,7 +77,7 @@ def count(settings: Settings, numbers: dict, sizes: dict) -> Counts:
     ----------
     settings : Settings
     numbers : dict
-        Of ``data/nsd_expected.yml``: grid, sessions and voxels of each subject.
+        Of ``nsd/expected.yml``: grid, sessions and voxels of each subject.
     sizes : dict
         ``states`` of ``data/plan.yml``: states and widths of each checkpoint's components.
     """

@@ -7,9 +7,8 @@ from importlib import resources
 import pandas as pd
 import yaml
 
-from ..cluster import RULES, JobRequest
 from ..dealing import deal, model_weight
-from ..settings import Settings
+from ..settings import RULES, JobRequest, Settings
 from ..tables import subject_name
 from .counts import BASES, CHOICES, Counts, count
 from .runs import RESULTS, Run, Task, run_cost
@@ -63,7 +62,11 @@ def _data(name):
 def study_counts(settings: Settings, costs: dict | None = None) -> Counts:
     """Sizes of the study that the settings describe."""
     costs = costs or load_costs()
-    return count(settings, _data("nsd_expected.yml"), costs["states"])
+    return count(
+        settings,
+        yaml.safe_load((resources.files("brainalign_utils") / "nsd/expected.yml").read_text()),
+        costs["states"],
+    )
 
 
 def planned_tasks(
@@ -237,7 +240,7 @@ def growth(settings: Settings, costs: dict | None = None) -> pd.DataFrame:
     """
     costs = costs or load_costs()
     ids, everyone = settings.instructions, tuple(range(1, 9))
-    variants = [("instructions", str(n), {"instructions": ids[:n]}, 1) for n in _steps(len(ids))]
+    variants = [("instructions", str(n), {"instructions": ids[:n]}, 1) for n in _steps(len(ids)) if n > 1]
     variants += [("subjects", str(n), {"subjects": settings.subjects[:n]}, 1)
                  for n in _steps(len(settings.subjects))]  # fmt: skip
     variants += [("subjects", "8", {"subjects": everyone}, 1)] if len(settings.subjects) < 8 else []

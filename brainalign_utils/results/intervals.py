@@ -1,7 +1,7 @@
 """Region means over resampled test images, for every instruction of one subject and model.
 
-The images are drawn from the seed alone.  Samples of different models, instructions and subjects (who all
-saw the shared images) therefore belong together: any difference between them is a difference of samples.
+How often an image is in a sample follows from the seed and its id alone.  Samples of different models,
+instructions and subjects therefore belong together: any difference between them is a difference of samples.
 """
 
 from collections.abc import Sequence
@@ -70,7 +70,7 @@ def region_samples(
     for row in best.itertuples():
         rois_of[f"{row.instruction}/{row.layer}"].append(row.roi)
     samples = paired.bootstrap_scores(
-        y_true, named, weights, n_bootstraps, seed, rois=present, rois_of=rois_of
+        y_true, named, weights, n_bootstraps, seed, present, rois_of, predictions.test_nsd_id.values
     )
     instructions = list(dict.fromkeys(best.instruction))
     result = xr.DataArray(

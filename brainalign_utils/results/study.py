@@ -65,6 +65,13 @@ def open_voxels(settings: Settings, subject: int) -> xr.Dataset:
     return store.open_kept(settings.paths.voxels(subject))
 
 
+def test_image_ids(settings: Settings) -> np.ndarray:
+    """nsd_id of every test image that some subject saw, sorted; subjects with fewer sessions saw fewer."""
+    return np.unique(
+        np.concatenate([open_responses(settings, s).test_nsd_id.values for s in settings.subjects])
+    )
+
+
 def surface_map(settings: Settings, subject: int) -> dict[str, np.ndarray]:
     """Voxel under each vertex of the maps, or -1; dict of "lh", "rh" -> int array of shape (n_vertices,).
 
@@ -156,7 +163,8 @@ def partition_layers(settings: Settings, subject: int, model: str, rois) -> tupl
         return component, layer_of_roi, sorted(set(scores.layer.values))
     if settings.partition.layers == "roi":
         for name, mask in rois.items():
-            layer_of_roi[name] = _best_layer(scores, mask)
+            if np.isfinite(scores.cv_score.values[:, mask]).any():  # without scores, the common layer
+                layer_of_roi[name] = _best_layer(scores, mask)
     return component, layer_of_roi, sorted({common, *layer_of_roi})
 
 

@@ -44,7 +44,7 @@ def model_table(settings: Settings, models, reference: str, rois) -> tuple[pd.Da
     """
     shares, nulls = [], {}
     for subject in settings.subjects:
-        y, weights, masks = _subject(settings, subject, rois)
+        y, weights, masks, ids = _subject(settings, subject, rois)
         known = {m: results.best_predictions(settings, subject, m, "nsdgeneral") for m in models}
         captions = {m: caption_prediction(settings, each) for m, each in known.items()}
         for model, predicted in captions.items():
@@ -53,7 +53,7 @@ def model_table(settings: Settings, models, reference: str, rois) -> tuple[pd.Da
             )
             found = {"predicted": single.q.values < settings.stats.alpha}
             if model != reference:
-                test = _swap(settings, y, predicted, captions[reference], weights)
+                test = _swap(settings, y, predicted, captions[reference], weights, ids)
                 nulls.setdefault(model, []).append(test)
                 found |= _sides(test, settings.stats.alpha)
             tags = {"subject": subject, "model": model}
@@ -78,10 +78,10 @@ def instruction_table(settings: Settings, model: str, rois) -> tuple[pd.DataFram
     """
     caption, shares, nulls = settings.caption_id(), [], {}
     for subject in settings.subjects:
-        y, weights, masks = _subject(settings, subject, rois)
+        y, weights, masks, ids = _subject(settings, subject, rois)
         predictions = results.best_predictions(settings, subject, model, "nsdgeneral")
         for instruction, predicted in _others(settings, predictions):
-            test = _swap(settings, y, predicted, predictions[caption], weights)
+            test = _swap(settings, y, predicted, predictions[caption], weights, ids)
             nulls.setdefault(instruction, []).append(test)
             tags = {"subject": subject, "instruction": instruction}
             known = np.isfinite(test.difference.values)
@@ -107,7 +107,7 @@ def stability_table(settings: Settings, model: str, rois) -> pd.DataFrame:
     """
     tables = []
     for subject in settings.subjects:
-        y, _, masks = _subject(settings, subject, rois)
+        y, _, masks, _ = _subject(settings, subject, rois)
         predictions = list(results.best_predictions(settings, subject, model, "nsdgeneral").values())
         wins = similarity.winner_stability(y, predictions, seed=settings.stats.seed).max(0)
         inside = [wins[mask & np.isfinite(wins)] for mask in masks]
@@ -126,16 +126,15 @@ def _others(settings: Settings, predictions) -> Iterator[tuple[str, np.ndarray]]
 
 
 def _subject(settings: Settings, subject: int, rois):
-    """Test responses, plain weights of regions, and their masks."""
+    """Test responses, plain weights of regions, their masks, and the ids of the images."""
     responses = study.open_responses(settings, subject)
     masks = responses.roi_mask.sel(roi=list(rois)).values
-    return encoding.targets(responses)[1], scoring.roi_weights(masks), masks
+    y, ids = encoding.targets(responses)[1], responses.test_nsd_id.values
+    return y, scoring.roi_weights(masks), masks, ids
 
 
-def _swap(settings: Settings, y, a, b, weights) -> xr.Dataset:
-    return paired.swap_test(
-        y, a, b, weights, n_permutations=settings.stats.n_permutations, seed=settings.stats.seed
-    )
+def _swap(settings: Settings, y, a, b, weights, ids) -> xr.Dataset:
+    return paired.swap_test(y, a, b, weights, settings.stats.n_permutations, settings.stats.seed, ids)
 
 
 def _sides(test: xr.Dataset, alpha: float) -> dict[str, np.ndarray]:

@@ -15,17 +15,22 @@ import torch
 from brainalign_utils import nsd, store
 from brainalign_utils.features import extraction
 from brainalign_utils.features.adapters import checkpoint_folder, load_adapter, model_row
-from brainalign_utils.features.adapters.cache import keep_rows, staying_rows
+from brainalign_utils.features.adapters.layers import keep_rows, staying_rows
 from brainalign_utils.features.extraction import Extractor, extract_features
-from brainalign_utils.features.extraction.batches import (
+from brainalign_utils.features.extraction.extractor import (
     length_sorted,
     planned_images,
     planned_rows,
     read_ahead,
 )
-from brainalign_utils.features.extraction.generate import generate_pooled
-from brainalign_utils.features.extraction.pictures import SeenPictures, pictures_identity
-from brainalign_utils.features.extraction.pooling import POOLING_RULES, Greedy, TopK, row_uniforms
+from brainalign_utils.features.extraction.pooling import (
+    POOLING_RULES,
+    Greedy,
+    TopK,
+    generate_pooled,
+    row_uniforms,
+)
+from brainalign_utils.features.extraction.reading import SeenPictures, pictures_identity
 from brainalign_utils.features.store import FeatureStore, feature_spaces, read_features
 from brainalign_utils.settings import POOLINGS, load_settings
 from brainalign_utils.store import StoreError
@@ -298,9 +303,10 @@ def test_study(phantom_tree, tmp_path):
     values = read_features(settings.paths.features("vit-h"), "vision", "none", 3, ids)
     assert values.shape == (len(ids), 96) and np.isfinite(values).all()
     attrs = store.open_group(settings.paths.features("vit-h") / "vision.zarr").attrs
-    assert {"weights", "processor", "pooling", "dtype", "image_size", "version of torch", "pictures"} <= set(
+    assert {"weights", "processor.image_mean", "config.hidden_size", "pooling", "dtype", "pictures"} <= set(
         attrs
     )
+    assert {"image_size", "version of torch"} <= set(attrs)
     assert extraction.extract(settings, "clip-text", progress_bar=False)
     changed = _study(phantom_tree, tmp_path, features={"image_size": 227})
     with pytest.raises(StoreError, match="image_size was 'native', now 227"):

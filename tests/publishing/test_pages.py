@@ -145,6 +145,10 @@ def test_tables_of_models_and_instructions_follow_the_settings():
     models = generated.model_table(settings).splitlines()
     assert len(models) == 2 + 3
     assert "weights drawn at random" in models[3] and "picture, instruction" in models[3]
+    assert (
+        "`google/vit-huge-patch14-224-in21k`, commit not pinned" in models[2]
+        and "commit `19103d0`" in models[3]
+    )
     assert models[4].endswith("| picture, caption |")
     instructions = generated.instruction_table(settings).splitlines()
     assert [line.split("|")[2].strip() for line in instructions[2:]] == ["IU1", "IC"]

@@ -28,6 +28,7 @@ def model_table(settings: Settings) -> str:
         given += ["instruction" if row.instructed and "{instruction}" in row.prompt else ""]
         size = f"{row.n_parameters / 1e9:.1f} billion"
         weights = f"`{row.checkpoint}`" + (", weights drawn at random" if row.init == "random" else "")
+        weights += ", commit " + ("not pinned" if row.revision == "main" else f"`{row.revision[:7]}`")
         rows += [(row.title, ROLE_TITLES[row.role], weights, size, parts, ", ".join(filter(None, given)))]
     return markdown_table(columns, rows) + "\n"
 

@@ -2,22 +2,32 @@
 
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
 import torch
 from tqdm import tqdm
 
+from ...models import marker_in
 from ...provenance import hardware, peak_memory
 from ...tables import NO_INSTRUCTION, Instruction
 from ..adapters import Adapter, ModelError, Prompt
+from ..adapters.inputs import PART_TOKENS
+from ..adapters.loading import is_out_of_memory
 from ..store import FeatureStore
-from .batches import is_out_of_memory, length_sorted, planned_images, planned_rows, read_ahead
-from .generate import generate_pooled
-from .pooling import Greedy, TopK, pooling_rule, row_uniforms
+from .pooling import Greedy, TopK, generate_pooled, pooling_rule, row_uniforms
 from .reading import Batch, ExtractionError, Reader
 
 logger = logging.getLogger(__name__)
+
+CPU_BYTES = 256 * 2**20
+"""Working memory aimed at on a CPU: more gains nothing in speed."""
+
+GPU_SHARE = 0.6
+"""Share of a GPU's free memory that is planned for; the rest is for what the estimate leaves out."""
+
+MAX_IMAGES = 256
 
 CAPTION_TOKENS = 32
 """Of captions on average, at most; batches are planned for these."""
@@ -44,7 +54,7 @@ class Extractor:
     Raises
     ------
     ExtractionError
-        For an instruction that is empty or does not fit the context.
+        For an instruction that is empty, contains a marker of the model, or does not fit the context.
     """
 
     def __init__(
@@ -61,6 +71,7 @@ class Extractor:
         if adapter.takes_caption and captions is None:
             raise ExtractionError(f"model {adapter.row.id!r} reads captions; set coco_root to COCO's folder")
         self.instructions = self._used(instructions)
+        self._check_markers(captions if adapter.takes_caption else {})
         self.fixed = not adapter.takes_caption and [adapter.prompt(i.text) for i in self.instructions]
         self.is_constant = adapter.row.image == "blank"
         self._constant_block = None
@@ -80,6 +91,17 @@ class Extractor:
             if not instruction.text.strip():
                 raise ExtractionError(f"instruction {instruction.id!r} is empty; give it a text")
         return list(instructions)
+
+    def _check_markers(self, captions):
+        markers = self.adapter.markers()
+        texts = {f"instruction {row.id!r}": row.text for row in self.instructions}
+        texts |= {f"the caption of nsd_id {nsd_id}": caption for nsd_id, caption in captions.items()}
+        for what, text in texts.items():
+            if marker := marker_in(text, markers):
+                raise ExtractionError(
+                    f"{what} contains {marker!r}, which model {self.adapter.row.id!r} does not read as text "
+                    "but as a marker; reword it"
+                )
 
     def _answer_length(self, max_new_tokens: int, n_prompt: int) -> int:
         limit = self.adapter.max_tokens
@@ -301,3 +323,69 @@ def extract_features(extractor: Extractor, store: FeatureStore, shard=(0, 1), pr
                 seconds = time.perf_counter() - start
                 facts = {"seconds": round(seconds, 3), "peak_bytes": peak_memory(), "rows": extractor.n_rows}
                 store.write_block(block, arrays, answers, facts | {"hardware": hardware()})
+
+
+def planned_rows(adapter, n_tokens: int, n_new: int) -> int:
+    """Rows (an image with an instruction each) that fit in memory.
+
+    Depends on the machine and the model alone, not on what else runs, so that a resumed job makes
+    the same batches.
+
+    Parameters
+    ----------
+    adapter : Adapter
+    n_tokens, n_new : int
+        Prompt positions and generated tokens of a row.
+    """
+    config = adapter.model.config.get_text_config()
+    size = torch.empty((), dtype=adapter.dtype).element_size()
+    width, n_layers = config.hidden_size, config.num_hidden_layers
+    inner = getattr(config, "intermediate_size", None) or getattr(config, "d_ff", 4 * width)
+    cache = 2 * n_layers * width * size * (n_tokens + n_new)
+    embeddings = 2 * n_tokens * width * size
+    states = 3 * (n_layers + 1) * width * 4
+    activations = max(n_tokens, PART_TOKENS) * (8 * width + 3 * inner) * size
+    one_row = cache + embeddings + states + 4 * config.vocab_size
+    return max(1, int((_budget(adapter) - activations) / one_row))
+
+
+def planned_images(adapter) -> int:
+    """Images that a vision tower takes at once."""
+    config = adapter.model.config
+    config = getattr(config, "vision_config", config)
+    width = getattr(config, "hidden_size", None) or config.embed_dim
+    n_tokens = (config.image_size // config.patch_size) ** 2 + 1
+    size = torch.empty((), dtype=adapter.dtype).element_size()
+    return int(np.clip(_budget(adapter) / (n_tokens * 24 * width * size), 1, MAX_IMAGES))
+
+
+def _budget(adapter) -> float:
+    if adapter.device.type != "cuda":
+        return CPU_BYTES
+    total = torch.cuda.get_device_properties(adapter.device).total_memory
+    weights = sum(p.numel() * p.element_size() for p in adapter.model.parameters())
+    return max(GPU_SHARE * (total - weights), CPU_BYTES)
+
+
+def length_sorted(lengths, n_rows: int) -> list[np.ndarray]:
+    """Row numbers in batches of ``n_rows``, rows of like prompt length together.
+
+    Parameters
+    ----------
+    lengths : (n,) int sequence
+    n_rows : int
+    """
+    order = np.argsort(np.asarray(lengths), kind="stable")
+    return [order[i : i + n_rows] for i in range(0, len(order), n_rows)]
+
+
+def read_ahead(read, items):
+    """Yield ``read(item)`` for each item, reading the next one in a thread meanwhile."""
+    items = list(items)
+    with ThreadPoolExecutor(1) as pool:
+        pending = [pool.submit(read, item) for item in items[:1]]
+        for i in range(len(items)):
+            result = pending.pop().result()
+            if i + 1 < len(items):
+                pending.append(pool.submit(read, items[i + 1]))
+            yield result
