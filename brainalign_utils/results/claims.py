@@ -599,8 +599,8 @@ def load_verdict_rates() -> pd.DataFrame:
     Returns
     -------
     rates : DataFrame
-        rule, case ("paper": four subjects with the spread of the authors' scores; "easier": eight subjects with
-        a spread of .02), n_subjects, spread, n_studies (true ones, and as many on the boundary),
+        rule, case ("paper": four subjects with the spread of the authors' scores; "easier": eight subjects
+        with a spread of .02), n_subjects, spread, n_studies (true ones, and as many on the boundary),
         false_reproduced, true_rejected, decided.
 
     Examples

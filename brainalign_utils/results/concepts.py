@@ -63,7 +63,7 @@ CONCEPTS = (
     ),
     Concept("count", "several of a kind", "count", f"some category occurs at least {MIN_COUNT} times"),
     Concept("recognition", "one dominant object", "recognition",
-            f"the largest object covers at least {DOMINANT_AREA:.0%} of the picture, and no category occurs "
+            f"the largest object covers at least {DOMINANT_AREA:.0%} of the image, and no category occurs "
             f"{MIN_COUNT} times"),
     Concept("people", "people", "recognition", "at least one person"),
     Concept("no-people", "no people", "recognition", "no person"),
@@ -119,7 +119,7 @@ def concept_groups(
     Parameters
     ----------
     objects : DataFrame
-        One row an annotated object: nsd_id, category, supercategory, area_fraction (of the picture).
+        One row an annotated object: nsd_id, category, supercategory, area_fraction (of the image).
         Images without objects have no row.
     nsd_ids : array of shape (n_stimuli,)
         The test images, in the order of responses and predictions.

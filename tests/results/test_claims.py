@@ -269,9 +269,9 @@ def test_partition_claims():
 
 def test_concepts_are_compared_with_random_groups():
     rows = pd.DataFrame([
-        {"subject": s, "model": m, "concept": "count", "roi": "nsdgeneral", "mean": 0.4 + 0.001 * s, "chance": 0.3}
+        {"subject": s, "model": m, "concept": "count", "roi": "nsdgeneral", "mean": 0.4 + 0.001 * s}
         for s in SUBJECTS for m in MLLMS
-    ])  # fmt: skip
+    ]).assign(chance=0.3)  # fmt: skip
     assert verdict("count-concepts-captured", concepts=rows).verdict == REPRODUCED
     below = rows.assign(chance=0.45)
     assert verdict("count-concepts-captured", concepts=below).verdict == NOT_REPRODUCED
