@@ -23,13 +23,15 @@ n_shards = 1
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from brainalign_utils import nsd
+from brainalign_utils import figures, nsd
 from brainalign_utils.features import extraction
 from brainalign_utils.features.store import feature_spaces
 from brainalign_utils.figures import show
 from brainalign_utils.models import MODEL_BY_ID, ROLE_TITLES
 from brainalign_utils.settings import load_settings
 
+# %matplotlib inline
+plt.style.use(figures.STYLE)  # matplotlib's own defaults and the book's, whatever a matplotlibrc says
 settings = load_settings(settings_file)
 paths = settings.paths
 row = MODEL_BY_ID[model]

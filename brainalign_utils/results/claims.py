@@ -85,7 +85,7 @@ def load_claims() -> tuple[Claim, ...]:
     --------
     >>> claims = load_claims()
     >>> claims[0].id, claims[0].reported
-    ('mllm-above-vision-early', 0.143)
+    ('mllm-above-vision-early-ncsnr', 0.143)
     """
     written = yaml.safe_load((DATA / "claims.yml").read_text(encoding="utf-8"))
     listed = (*map(parse_claim, written), *map(reported_claim, load_reported()))
