@@ -26,7 +26,7 @@ from statistics import median
 import numpy as np
 from loading import forget
 
-from brainalign_utils import provenance
+from brainalign_utils import artifacts
 from brainalign_utils.features.store import FeatureStore, read_features
 
 N_STIMULI, N_LAYERS, N_FEATURES = 10_000, 33, 4096
@@ -147,7 +147,7 @@ def measure(folder):
         "ratio": took["plain"] / took["layer"], "ratio_whole": layer_read / whole_read,
         "ratio_kept": took["kept"] / took["layer"],
         "cold": cold,
-        "machine": provenance.hardware(), "load_average": os.getloadavg()[0],
+        "machine": artifacts.hardware(), "load_average": os.getloadavg()[0],
         "date": datetime.now(UTC).date().isoformat(),
     }  # fmt: skip
 

@@ -127,34 +127,17 @@ def _confirm(plan, yes):
 
 def _declare_plan(parser):
     parser.add_argument("--settings", type=Path, help="settings file (default: the phantom's defaults)")
-    parser.add_argument(
-        "--costs", action="store_true", help="list the unit costs, and where and when measured"
-    )
-    parser.add_argument(
-        "--check",
-        action="store_true",
-        help="compare with the records of the finished study; 1 if they differ",
-    )
 
 
 def _plan(args):
-    from . import plan
+    from .running import plan
     from .settings import load_settings
 
     settings = load_settings(args.settings, nsd_root=Path("nsd"))  # no file of the dataset is read
-    if args.check:
-        table = plan.compare(settings)
-        print(plan.render(table.set_index("rule")))
-        far = table[~plan.agrees(table, settings)]
-        print(f"{len(table) - len(far)} of {len(table)} within a factor of {plan.LIMIT:g}")
-        return int(len(far) > 0)
-    if args.costs:
-        print(plan.read_units().to_string(index=False))
-        return 0
     sizes = {"subjects": settings.subjects, "models": settings.models, "instructions": settings.instructions}
     print(f"study {settings.name}: {', '.join(f'{len(ids)} {name}' for name, ids in sizes.items())}\n")
-    print(plan.render(plan.rule_table(settings)))
-    print(f"\n{plan.notes(settings)}")
+    print(plan.readable(plan.rule_table(settings)).rename_axis(None).to_string())
+    print("\nA forecast from the unit costs in brainalign_utils/running/unit_costs.csv.")
     return 0
 
 

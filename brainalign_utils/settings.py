@@ -318,9 +318,9 @@ def load_settings(path: str | Path | None = None, **overrides) -> Settings:
 
 
 def project_root() -> Path:
-    """The checkout around the working folder (the folder with ``_toc.yml``), else the working folder."""
-    here = Path.cwd()
-    return next((folder for folder in (here, *here.parents) if (folder / "_toc.yml").is_file()), here)
+    """The checkout (the folder with ``_toc.yml``) around the working folder, else the one of this package."""
+    folders = (Path.cwd(), *Path.cwd().parents, *Path(__file__).parents)
+    return next((folder for folder in folders if (folder / "_toc.yml").is_file()), Path.cwd())
 
 
 def _absolute_paths(settings: Settings) -> dict:

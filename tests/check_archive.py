@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import zarr
 
-from brainalign_utils.publishing.archive import REBUILT, contents
+from brainalign_utils.publishing.archive import contents
 from brainalign_utils.settings import load_settings
 
 N_ROWS, N_BYTES = 20, 32
@@ -56,7 +56,7 @@ def main(settings_file: str) -> None:
         assert not any(folder in content for folder in private), f"{name} names a folder of this machine"
 
     compared = 0
-    for notebook in REBUILT:
+    for notebook in rebuilt():
         executed = nbformat.read(settings.paths.executed(notebook), as_version=4)
         for figure in contents.figure_names(executed):
             one, other = (pd.read_csv(folder / "figures" / f"{figure}.csv") for folder in (root, rebuilt))

@@ -12,7 +12,7 @@ PACKAGE = Path(brainalign_utils.__file__).parent
 NAME = PACKAGE.name
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if "checkpoints" not in p.parts)
 
-ROOMS = ["stats", "nsd", "features", "encoding", "figures", "results", "publishing"]
+ROOMS = ["stats", "nsd", "features", "encoding", "figures", "results", "running", "publishing"]
 """From the ground up: a room imports rooms before it, and modules at the root of the package."""
 NO_FILES = {"stats"}
 """Rooms that take arrays and return arrays: they import nothing that reads or writes."""

@@ -8,7 +8,7 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..provenance import file_hash, record
+from ..artifacts import file_hash, record
 from ..settings import Settings, fingerprint, project_root
 from .style import MUTED, WARNING, book_style
 
@@ -30,8 +30,8 @@ class SavedFigure:
     name : str
     svg, png, csv, json : Path
         Picture, picture, tidy table, and description.
-    caption, alt, command, data : str
-        Caption, text for readers who do not see the picture, command that remakes it, "phantom" or "nsd".
+    caption, alt, data : str
+        Caption, text for readers who do not see the picture, "phantom" or "nsd".
     """
 
     name: str
@@ -41,7 +41,6 @@ class SavedFigure:
     json: Path
     caption: str
     alt: str
-    command: str
     data: str
 
     def _repr_html_(self) -> str:
@@ -55,7 +54,7 @@ class SavedFigure:
         return {"text/plain": self.alt, "image/png": png, "text/html": self._repr_html_()}
 
 
-def save_figure(figure, table, name, settings: Settings, caption, alt, command) -> SavedFigure:
+def save_figure(figure, table, name, settings: Settings, caption, alt) -> SavedFigure:
     """Write a figure as SVG and PNG with its table as CSV and its description as JSON.
 
     Every file is written under a temporary name and then renamed.  The kind of data is written on the figure.
@@ -68,9 +67,9 @@ def save_figure(figure, table, name, settings: Settings, caption, alt, command) 
     name : str
         Stem of the files in the study's ``figures`` folder.
     settings : Settings
-    caption, alt, command : str
-        What the figure shows, the same for readers who do not see it
-        (:mod:`brainalign_utils.figures.alt` writes it from tables), and the command that remakes it.
+    caption, alt : str
+        What the figure shows, and the same for readers who do not see it
+        (:mod:`brainalign_utils.figures.alt` writes it from tables).
         On the phantom the alternative text ends by saying so.
 
     Returns
@@ -81,9 +80,9 @@ def save_figure(figure, table, name, settings: Settings, caption, alt, command) 
     Raises
     ------
     ValueError
-        When caption, alternative text or command is empty, or the table has no rows.
+        When caption or alternative text is empty, or the table has no rows.
     """
-    for what, value in (("caption", caption), ("alt", alt), ("command", command)):
+    for what, value in (("caption", caption), ("alt", alt)):
         if not value.strip():
             raise ValueError(f"{what} of figure {name!r} is {value!r}; every figure needs one")
     if not len(table):
@@ -94,12 +93,12 @@ def save_figure(figure, table, name, settings: Settings, caption, alt, command) 
     paths["svg"].parent.mkdir(parents=True, exist_ok=True)
     _write_pictures(figure, paths, {"Title": name, "Description": alt}, NOTICES[settings.data])
     _atomic(paths["csv"], lambda file: table.to_csv(file, index=False, float_format="%.6g"))
-    about = {"name": name, "caption": caption, "alt": alt, "command": command, "data": settings.data}
+    about = {"name": name, "caption": caption, "alt": alt, "data": settings.data}
     about |= {"notice": NOTICES[settings.data], "settings": fingerprint(settings.model_dump(mode="json"))}
     about |= {"sha256": {kind: file_hash(paths[kind], 64) for kind in ("svg", "png", "csv")}}
     text = json.dumps(about | {"provenance": record(project_root())}, indent=1)
     _atomic(paths["json"], lambda file: file.write_text(text))
-    return SavedFigure(name, **paths, caption=caption, alt=alt, command=command, data=settings.data)
+    return SavedFigure(name, **paths, caption=caption, alt=alt, data=settings.data)
 
 
 def _write_pictures(figure, paths, metadata, notice):

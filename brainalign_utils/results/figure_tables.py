@@ -7,7 +7,6 @@ import pandas as pd
 import xarray as xr
 
 from ..encoding import fitting as encoding
-from ..features import store
 from ..settings import Settings
 from ..stats import cross_subject, scoring, similarity
 from . import alignment, concepts, study
@@ -132,10 +131,7 @@ def cross_subject_ceilings(settings: Settings, progress_bar: bool = True) -> dic
     ceilings : dict of subject to Dataset over ``voxel``
         ``ceiling`` (all other subjects together) and the variables of
         :func:`brainalign_utils.stats.cross_subject.extrapolated_ceiling`.  NaN in a study of one subject.
-        Published scores bring them along.
     """
-    if settings.scores_only:
-        return {s: store.open_dataset(settings.paths.cross_subject(s)) for s in settings.subjects}
     tests = {}
     for subject in settings.subjects:
         responses = study.open_responses(settings, subject)

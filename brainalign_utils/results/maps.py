@@ -10,12 +10,12 @@ import pandas as pd
 import xarray as xr
 from filelock import FileLock
 
+from ..artifacts import file_hash
 from ..encoding.algebra import normalise
 from ..features import store
 from ..figures import flat
 from ..figures.flat import Cortex, to_vertices
 from ..models import MODEL_BY_ID
-from ..provenance import file_hash
 from ..settings import Settings
 from ..stats import scoring, similarity
 from ..titles import title_of

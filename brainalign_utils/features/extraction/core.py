@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from ...provenance import hardware, peak_memory
+from ...artifacts import hardware, peak_memory
 from ...tables import NO_INSTRUCTION, Instruction
 from ..adapters import Adapter, ModelError, Prompt
 from ..store import FeatureStore

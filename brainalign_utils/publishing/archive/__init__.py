@@ -7,18 +7,19 @@ features and no pictures.  An archive that was altered or cut off is refused as 
 ``manifest`` what an archive says it holds | ``contents`` what of a study goes in | ``packing`` zip files.
 """
 
+from ...registry import read_notebooks
 from .manifest import ArchiveError, Manifest, parse_manifest
 
-REBUILT = (
-    "06_compare_models",
-    "05_estimate_ceilings",
-    "07_map_instructions",
-    "10_trace_layers",
-    "11_show_partitions",
-    "13_compare_ablations",
-    "16_check_claims",
-    "12_view_cortex",
-)
-"""Notebooks that run on published scores alone; of the others the executed copy is published."""
+PUBLISHED = {
+    "voxels", "scores", "samples", "nulls", "partition", "ceilings", "choices", "concepts", "recovery",
+    "ledger", "voxels_by_model", "voxels_by_instruction",
+}  # fmt: skip
+"""Artifacts that an archive holds."""
 
-__all__ = ["REBUILT", "ArchiveError", "Manifest", "parse_manifest"]
+
+def rebuilt() -> list[str]:
+    """Notebooks that run on published scores alone; of the others the executed copy is published."""
+    return [name for name, n in read_notebooks().items() if n.reads and set(n.reads) <= PUBLISHED]
+
+
+__all__ = ["PUBLISHED", "ArchiveError", "Manifest", "parse_manifest", "rebuilt"]

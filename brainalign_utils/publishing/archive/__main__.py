@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from ...artifacts import file_hash
 from ...features.store import StoreError
-from ...provenance import file_hash
 from ...settings import SettingsError, load_settings
 from . import ArchiveError
 from .packing import create, unpack

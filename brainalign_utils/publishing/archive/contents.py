@@ -16,7 +16,7 @@ from ...settings import Settings, project_root
 from ..book.contents import pages
 from ..book.generated import cost_table
 from ..book.staging import shown_copy
-from . import REBUILT
+from . import rebuilt
 from .manifest import ArchiveError
 
 TABLES = ("concepts", "recovery", "ledger", "voxels_by_model", "voxels_by_instruction")
@@ -121,9 +121,9 @@ def _write_copies(settings: Settings, folder: Path) -> Iterable[Path]:
         if "notebooks/" in page
     ]
     for name in names:
-        if name in REBUILT:
+        if name in rebuilt():
             continue
-        notebook = nbformat.read(shown_copy(settings.paths, settings, name), as_version=4)
+        notebook = nbformat.read(shown_copy(settings, name), as_version=4)
         target = folder / "notebooks" / name / f"{name}.ipynb"
         target.parent.mkdir(parents=True)
         nbformat.write(published_copy(notebook), target)

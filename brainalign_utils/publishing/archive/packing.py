@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from ...provenance import file_hash, git_revision
+from ...artifacts import file_hash, git_revision
 from ...settings import Settings, SettingsError, load_settings, project_root
 from .contents import collect
 from .manifest import ArchiveError, Entry, Manifest, parse_manifest

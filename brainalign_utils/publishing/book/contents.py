@@ -4,7 +4,8 @@ from pathlib import Path
 
 import yaml
 
-PHANTOM_ONLY = ("notebooks/00_make_phantom", "notebooks/14_recover_truth")
+from ...registry import read_notebooks
+
 ROOT_PAGE = "index"
 DOCUMENTED = (
     *("tables", "models", "settings", "nsd", "nsd.design", "nsd.reliability", "nsd.coco", "features.store"),
@@ -36,8 +37,15 @@ def contents(root: Path, data: str = "phantom") -> dict:
     toc = yaml.safe_load((root / "_toc.yml").read_text())
     toc["root"] = ROOT_PAGE
     for part in toc.get("parts", []):
-        part["chapters"] = [c for c in part["chapters"] if data == "phantom" or c["file"] not in PHANTOM_ONLY]
+        part["chapters"] = [
+            c for c in part["chapters"] if data == "phantom" or not _is_simulation(root, c["file"])
+        ]
     return toc
+
+
+def _is_simulation(root: Path, page: str) -> bool:
+    notebooks = read_notebooks(root / "notebooks")
+    return page.startswith("notebooks/") and notebooks[page.removeprefix("notebooks/")].is_simulation
 
 
 def pages(root: Path, data: str = "phantom") -> list[str]:
@@ -58,14 +66,12 @@ def notebook_pages(root: Path, data: str = "phantom") -> list[str]:
 def book_sources(root: Path) -> list[str]:
     """Files outside the notebooks on which the built book depends, relative to ``root``."""
     package = root / "brainalign_utils"
-    code = [*package.glob("publishing/**/*.py"), *package.glob("plan/*.py"), *package.glob("*.py")]
+    code = [*package.glob("publishing/**/*.py"), *package.glob("running/*"), *package.glob("*.py")]
     for name in DOCUMENTED:
         code += [package / f"{name.replace('.', '/')}.py", *(package / name.replace(".", "/")).glob("*.py")]
     texts = [root / name for name in ("_toc.yml", "_config.yml", "CITATION.cff", "CHANGELOG.md")]
     texts += [
         root / "workflow/config/nsd.yml",
-        *package.glob("data/plan.yml"),
-        *package.glob("data/unit_costs.csv"),
     ]
     texts += [path for name in ("book", "benchmarks/results") for path in (root / name).rglob("*")]
     found = {p.relative_to(root) for p in [*texts, *code] if p.is_file() and "__pycache__" not in p.parts}

@@ -23,7 +23,7 @@ def clean_notebook(
 
     Parameters
     ----------
-    notebook : nbformat notebook, executed by :mod:`brainalign_utils.execute`
+    notebook : nbformat notebook, executed by :mod:`brainalign_utils.running.execute`
     making : Making
     figures : folder with the ``.json`` descriptions of saved figures
     widgets : callable
@@ -83,12 +83,11 @@ def _with_company(cell, making, figures, widgets):
         yield new_markdown_cell(provenance.parameter_table(making))
     yield cell
     for name in _figure_names(cell) if cell.cell_type == "code" else ():
-        about = json.loads((figures / f"{name}.json").read_text())
         links = " ".join(
             f"{{download}}`{kind.upper()} <../book/downloads/{name}.{kind}>`"
             for kind in ("csv", "svg", "png")
         )
-        text = f"Data and pictures: {links}; remake: `{about['command']}`"
+        text = f"Data and pictures: {links}; remake: `make figure NOTEBOOK={making.name}`"
         yield new_markdown_cell(f":::{{div}} figure-links\n{text}\n:::")
     for text in widgets(tags):
         yield new_markdown_cell(text)

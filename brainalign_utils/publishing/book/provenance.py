@@ -13,7 +13,7 @@ class Making:
     Parameters
     ----------
     record : dict
-        What :mod:`brainalign_utils.execute` stored in the executed copy.
+        What :mod:`brainalign_utils.running.execute` stored in the executed copy.
     name, data : str
         Stem of the notebook; "phantom" or "nsd".
     study : str
@@ -21,7 +21,7 @@ class Making:
     declared : dict
         Parameters of the notebook with their defaults.
     inputs : dict
-        Hashes of the inputs as they are now (:func:`brainalign_utils.dependencies.input_hashes`).
+        Hashes of the inputs as they are now (:func:`brainalign_utils.registry.input_hashes`).
     n_runs : int
         Executed copies of the notebook; the page shows one of them.
     """

@@ -7,8 +7,9 @@ import jupytext
 import nbformat
 import yaml
 
-from ... import dependencies, execute
-from ...settings import Paths, Settings
+from ... import registry
+from ...running import execute
+from ...settings import Settings
 from ..measured import limits_table
 from . import benchmarks, contents, generated, numbers, pages, planning, prose, provenance, widgets
 
@@ -28,19 +29,14 @@ run on the real dataset with the published models.
 }
 
 
-def shown_copy(paths: Paths, settings: Settings, notebook: str) -> Path:
-    """The executed copy of a notebook that the book shows.
-
-    Notebooks that run once per subject or model are shown for the first subject and the lead model; the other
-    copies lie beside it.
-    """
-    folder = paths.executed(notebook).parent
-    subject = f"subj{settings.subjects[0]:02d}"
-    model = settings.lead_model()
-    for stem in (notebook, f"{subject}_{model}", subject, f"{model}_0of{settings.features.n_shards}"):
-        if (folder / f"{stem}.ipynb").is_file():
-            return folder / f"{stem}.ipynb"
-    raise contents.BookError(f"no executed copy of {notebook} in {folder}; run `make study` first")
+def shown_copy(settings: Settings, notebook: str) -> Path:
+    """The executed copy of a notebook that the book shows: of the first subjects and the lead model."""
+    entry = registry.read_notebooks()[notebook]
+    runs = [run for run in entry.runs(settings) if run.get("model") in (None, settings.lead_model())]
+    path = entry.executed(settings, runs[0]) if runs else entry.path
+    if not runs or not path.is_file():
+        raise contents.BookError(f"no executed copy of {notebook} in {path.parent}; run `make study` first")
+    return path
 
 
 def stage(settings: Settings, root: Path) -> Path:
@@ -88,7 +84,7 @@ def _stage_downloads(settings, root, folder):
 
 
 def _stage_notebook(settings, root, target, name):
-    executed = shown_copy(settings.paths, settings, name)
+    executed = shown_copy(settings, name)
     notebook = nbformat.read(executed, as_version=4)
     source = root / "notebooks" / f"{name}.py"
     making = provenance.Making(
@@ -97,8 +93,8 @@ def _stage_notebook(settings, root, target, name):
         data=settings.data,
         study=settings.name,
         declared=execute.declared_parameters(jupytext.read(source)),
-        inputs=dependencies.input_hashes(source, settings),
-        n_runs=sum(".failed" not in path.name for path in executed.parent.glob("*.ipynb")),
+        inputs=registry.input_hashes(source, settings),
+        n_runs=len(registry.read_notebooks()[name].runs(settings)),
     )
     figures = settings.paths.root / "figures"
     page = pages.clean_notebook(notebook, making, figures, lambda tags: widgets.widgets_of(tags, settings))
@@ -134,7 +130,6 @@ def _stage_generated(settings, root, folder):
         "instructions": generated.instruction_table(settings),
         "citation": generated.citation(root),
         "api": generated.api_reference(contents.DOCUMENTED),
-        "plan_check": planning.check_table(settings),
     }
     texts |= planning.plan_tables(root)
     for name, text in texts.items():
