@@ -8,14 +8,21 @@ CORES    ?= $(shell env -u OMP_NUM_THREADS nproc)
 NSD      ?=
 COCO     ?=
 SCORES   ?=
+PORT     ?= 8000
 SNAKEMAKE_ARGS ?=
 BIN      := $(VENV)/bin
 READY    := $(VENV)/.ready
-CONFIG    = settings="$(SETTINGS)" nsd="$(NSD)" coco="$(COCO)" kernels=$(CORES) \
-            together=$(if $(filter local,$(PROFILE)),yes)
 # The cores of this machine bound what runs here, not what a cluster's jobs ask for.
 RUN       = $(BIN)/snakemake --snakefile workflow/Snakefile --workflow-profile workflow/profiles/$(PROFILE) \
             $(if $(filter local,$(PROFILE)),--cores $(CORES)) $(SNAKEMAKE_ARGS)
+
+# The last line of make is the sentence that says what went wrong, not "Error 1": `check` ends make with it before
+# anything runs; a run that fails leaves it in NOTE, and the next step of the target (`stop`) ends make with it.
+NOTE     := $(VENV)/.make-$(shell echo $$PPID)
+CHECK     = $(BIN)/brainalign check $@ --settings "$(SETTINGS)" --nsd "$(NSD)" --coco "$(COCO)" --scores "$(SCORES)" \
+            --notebook "$(NOTEBOOK)" --profile "$(PROFILE)" --cores "$(CORES)" --port "$(PORT)" 2>$(NOTE) && rm $(NOTE)
+check     = $(eval FILE := $$(shell $$(CHECK)))$(stop)
+stop      = $(eval SENTENCE := $$(shell cat $(NOTE) 2>/dev/null; rm -f $(NOTE)))$(if $(SENTENCE),$(error $(SENTENCE)))
 
 # One thread of linear algebra per parallel job: jobs that fight for cores are many times slower.
 export OMP_NUM_THREADS ?= 1
@@ -31,41 +38,39 @@ help: ## list the targets
 
 env: $(READY) ## make the virtual environment (done by every other target)
 
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements.lock pyproject.toml $(wildcard packages/*/pyproject.toml)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	$(BIN)/python -m pip check
 	touch $@
 
-study: $(READY) ## run the study of SETTINGS (the phantom by default), without the book
-	$(RUN) --config $(CONFIG) -- study
-
-book: $(READY) ## run the study and build the book; from published scores alone: make book SCORES=archive.zip
-ifeq ($(SCORES),)
-	$(RUN) --config $(CONFIG) -- book
-	@$(BIN)/python -m brainalign_utils.publishing.publish where --settings "$(SETTINGS)"
-else
-	settings=$$($(BIN)/python -m brainalign_utils.publishing.archive unpack "$(SCORES)") && $(MAKE) book SCORES= SETTINGS="$$settings"
-endif
-
-archive: $(READY) ## write an archive of derived scores, fit for publication: no responses, no pictures
-	$(RUN) --config $(CONFIG) -- archive
+study:: $(READY) ## run the study of SETTINGS (the phantom by default), without the book
+book:: $(READY) ## run the study and build the book; from published scores alone: make book SCORES=archive.zip
+archive:: $(READY) ## write an archive of derived scores, fit for publication: no responses, no images
+figure:: $(READY) ## remake one result and what it needs: make figure NOTEBOOK=06_compare_models
+study book archive figure::
+	$(check)
+	@began=$$(date +%s); $(RUN) --config settings="\"$(FILE)\"" nsd="\"$(NSD)\"" coco="\"$(COCO)\"" \
+		$(if $(filter figure,$@),figure="$(NOTEBOOK)") -- $@ || \
+		{ $(BIN)/brainalign failed $@ --settings "$(FILE)" --since $$began > $(NOTE) 2>&1; true; }
+study book archive figure::
+	$(stop)
+book::
+	@$(BIN)/python -m brainalign_utils.publishing.publish where --settings "$(FILE)"
 
 pdf: book chromium ## print the whole book into one PDF
 	$(BIN)/python -m brainalign_utils.publishing.publish pdf --settings "$(SETTINGS)"
 
-figure: $(READY) ## remake one result and what it needs: make figure NOTEBOOK=06_compare_models
-	$(RUN) --config $(CONFIG) figure="$(NOTEBOOK)" -- figure
+paper: SETTINGS := $(if $(filter file,$(origin SETTINGS)),workflow/config/nsd.yml,$(SETTINGS))
+paper: book archive ## the same on real data: make paper NSD=/path COCO=/path [SETTINGS=... PROFILE=slurm]
 
-paper: ## the same on real data: make paper NSD=/path COCO=/path [SETTINGS=... PROFILE=slurm]
-	@test -n "$(NSD)" || { echo "make paper needs NSD=/path/to/natural-scenes-dataset (the folder that holds nsddata)"; exit 2; }
-	$(MAKE) book archive SETTINGS="$(if $(filter file,$(origin SETTINGS)),workflow/config/nsd.yml,$(SETTINGS))" NSD="$(NSD)" COCO="$(COCO)" PROFILE="$(PROFILE)"
-
-serve: $(READY) ## look at the book on http://localhost:8000
-	$(BIN)/python -m brainalign_utils.publishing.publish serve --settings "$(SETTINGS)" --port 8000
+serve: $(READY) ## look at the book on http://localhost:8000, or another PORT
+	$(check)
+	$(BIN)/python -m brainalign_utils.publishing.publish serve --settings "$(FILE)" --port "$(PORT)"
 
 lab: $(READY) ## open the notebooks in JupyterLab, paired with their .py: make lab [NOTEBOOK=06_compare_models]
+	$(check)
 	$(BIN)/jupytext --sync notebooks/*.py
 	$(BIN)/jupyter lab notebooks$(if $(NOTEBOOK),/$(NOTEBOOK).ipynb)
 
@@ -82,6 +87,7 @@ test-real-data: $(READY) ## follow README's section on real data on a phantom be
 	timeout --signal=INT --kill-after=60 1800 $(BIN)/python tests/real_data/run.py
 
 test-book: $(READY) chromium ## test the built book of SETTINGS in a real browser
+	$(check)
 	$(BIN)/python -m pytest -q -m browser tests/browser --settings "$(SETTINGS)"
 
 chromium: ## install a browser with apt-get when there is none
@@ -108,7 +114,7 @@ benchmark: $(READY) ## measure against peers; see benchmarks/README.md
 
 lock: ## resolve the ranges of pyproject.toml again and write requirements.lock and environment.yml
 	rm -rf _build/lock && $(PYTHON) -m venv _build/lock
-	_build/lock/bin/python -m pip install --quiet torch==2.13.0 ".[dev]"
+	_build/lock/bin/python -m pip install --quiet torch==2.13.0 ./packages/* ".[dev]"
 	$(PYTHON) workflow/write_lock.py _build/lock/bin/python
 	rm -rf _build/lock
 

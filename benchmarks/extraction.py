@@ -51,12 +51,12 @@ def plain_mllm(name, folder, options):
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    from brainalign_utils.features.adapters.checkpoints import load_model
+    from brainalign_utils.features.adapters.loading import load_model
     from brainalign_utils.features.mplug_owl import MplugOwlProcessor
     from brainalign_utils.tables import INSTRUCTIONS
 
     dtype = getattr(torch, options.dtype)
-    model = load_model(AutoModelForImageTextToText, folder, dtype, "random").to(options.device)
+    model = load_model(AutoModelForImageTextToText, folder, dtype, torch.device(options.device), "random")
     load = MplugOwlProcessor.from_pretrained if name == "mplug-owl" else AutoProcessor.from_pretrained
     processor = load(folder, **({} if name == "mplug-owl" else {"backend": "pil"}))
 
@@ -144,10 +144,10 @@ def plain_vit(name, folder, options):
     import torch
     from transformers import AutoImageProcessor, AutoModel
 
-    from brainalign_utils.features.adapters.checkpoints import load_model
+    from brainalign_utils.features.adapters.loading import load_model
 
     dtype = getattr(torch, options.dtype)
-    model = load_model(AutoModel, folder, dtype, "random").to(options.device)
+    model = load_model(AutoModel, folder, dtype, torch.device(options.device), "random")
     processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
 
     def run():

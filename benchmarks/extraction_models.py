@@ -16,7 +16,7 @@ from transformers import (
     ViTImageProcessorPil,
 )
 
-from brainalign_utils.features.adapters.checkpoints import PHANTOM_FOLDER
+from brainalign_utils.features.checkpoints import PHANTOM_FOLDER
 from brainalign_utils.features.mplug_owl import MplugOwlConfig, MplugOwlProcessor
 from brainalign_utils.models import MODEL_BY_ID, random_init
 

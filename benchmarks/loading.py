@@ -101,7 +101,7 @@ def read_plainly(paths):
 
 def load(root, ncsnr="file"):
     start, cpu = time.perf_counter(), time.process_time()
-    responses = nsd.load_responses(root, SUBJECT, progress_bar=False, ncsnr=ncsnr)
+    responses = nsd.load_responses(root, SUBJECT, progress_bar=False, recompute_ncsnr=ncsnr == "recompute")
     return {
         "seconds": time.perf_counter() - start,
         "cpu_seconds": time.process_time() - cpu,

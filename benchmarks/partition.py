@@ -20,8 +20,8 @@ import torch
 from ridge import stamp, write
 
 from brainalign_utils.encoding.partitioning import TOLERANCE, partition_instructions
-from brainalign_utils.ridge.banded import fit_weighting, share
-from brainalign_utils.ridge.gram import make_folds
+from voxelridge.banded import fit_weighting, share
+from voxelridge.gram import make_folds
 
 PHANTOM = (600, 150, 96, 1500)
 FULL = (4000, 500, 512, 4000)

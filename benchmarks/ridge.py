@@ -127,7 +127,7 @@ class PeakMemory:
 
 
 def run_ours(X, Y, X_test, alphas, device):
-    from brainalign_utils.ridge import solve_ridge_cv
+    from voxelridge import solve_ridge_cv
 
     result = solve_ridge_cv(X, Y, alphas, selection="mse", X_test=X_test, device=device, warn=False)
     return result.best_alphas, result.predictions, result.route

@@ -1,0 +1,8 @@
+"""What the notebooks of the study share."""
+
+DEFAULT_SETTINGS = "workflow/config/phantom.yml"
+"""Settings file of every command that is given none; the Makefile names the same."""
+
+
+class BrainalignError(ValueError):
+    """A mistake of the user's, or a file that cannot be used: commands print the sentence, no traceback."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from . import BrainalignError
 from .tables import subject_name
 
 LOG = logging.getLogger(__name__)
@@ -167,7 +168,7 @@ def record(root: Path) -> dict:
     }
 
 
-class RunningError(RuntimeError):
+class RunningError(BrainalignError):
     """Another run of the same study is at work."""
 
 

@@ -1,165 +1,182 @@
 """The ``brainalign`` command.  Subcommands import what they need when they run."""
 
-import argparse
+import os
+import shlex
+import socket
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from .tables import BETA_VERSIONS, SPACES
+import click
 
-BUCKET = "natural-scenes-dataset"
-
-
-@dataclass(frozen=True)
-class Command:
-    """A subcommand: its name and help, how its arguments are declared, and what it does.
-
-    ``run`` gets the parsed arguments and returns the exit code.
-    """
-
-    name: str
-    help: str
-    declare: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], int]
+from . import DEFAULT_SETTINGS, BrainalignError
+from .tables import subject_number
 
 
-def _declare_doctor(parser):
-    parser.add_argument("--nsd", type=Path, required=True, help="folder that holds nsddata")
-    parser.add_argument(
-        "--expected", type=Path, help="YAML of numbers (default: of the phantom or real data)"
-    )
-    parser.add_argument("--subjects", type=int, nargs="+", help="must be there (default: those that are)")
-    parser.add_argument("--sessions", type=_positive, help="must be there (default: those that are)")
-    parser.add_argument("--coco", type=Path, help="check COCO's annotations in this folder too")
-    parser.add_argument("--deep", action="store_true", help="read every beta file to its end")
-    parser.add_argument("--verbose", action="store_true", help="list what is fine too")
+class UserPath(click.Path):
+    """A path, whose ``~`` is the home folder even where the shell leaves it (``--nsd=~/nsd``)."""
+
+    def __init__(self):
+        super().__init__(path_type=Path)
+
+    def convert(self, value, param, ctx):
+        if not str(value):
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx).expanduser()
 
 
-def _doctor(args):
+class Subject(click.ParamType):
+    """A subject of NSD: 1 or subj01."""
+
+    name = "subject"
+
+    def convert(self, value, param, ctx):
+        try:
+            return subject_number(value)
+        except BrainalignError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Command(click.Command):
+    """Lists are written ``--subjects 1 2``, which means ``--subjects 1 --subjects 2``."""
+
+    def parse_args(self, ctx, args):
+        lists = {name for parameter in self.params if parameter.multiple for name in parameter.opts}
+        spread, option = [], None
+        for word in args:
+            if word.startswith("-"):
+                option = word if word in lists else None
+            elif option and spread[-1] != option:
+                spread.append(option)
+            spread.append(word)
+        return super().parse_args(ctx, spread)
+
+
+PATH = UserPath()
+COUNT = click.IntRange(min=1)
+SETTINGS_OPTION = click.option(
+    "--settings", "file", type=PATH, default=DEFAULT_SETTINGS, show_default=True, help="settings file"
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="brainalign")
+def brainalign():
+    """Instruction-tuned models and the visual brain."""
+
+
+brainalign.command_class = Command
+
+
+@brainalign.command()
+@click.option("--nsd", type=PATH, help="folder that holds nsddata (default: of the settings)")
+@SETTINGS_OPTION
+@click.option("--expected", type=PATH, help="YAML of numbers (default: of the phantom or real data)")
+@click.option("--subjects", type=Subject(), multiple=True, help="default: those of the settings")
+@click.option("--sessions", type=COUNT, help="first sessions only (default: of the settings)")
+@click.option("--coco", type=PATH, help="COCO's folder (default: of the settings)")
+@click.option("--verbose", is_flag=True, help="list what is fine too")
+def doctor(nsd, file, expected, subjects, sessions, coco, verbose):
+    """Check that an NSD tree has what a study needs."""
     from .nsd import doctor
+    from .settings import load_settings
 
-    expected = doctor.load_expected(args.nsd, args.expected)
-    findings = doctor.examine(args.nsd, expected, args.subjects, args.sessions, args.coco, args.deep)
-    print(doctor.report(findings, str(expected.get("name", args.expected)), args.verbose))
+    settings = load_settings(file, **({"nsd_root": nsd.absolute()} if nsd else {}))
+    root = settings.paths.nsd
+    numbers = doctor.load_expected(root, expected)
+    findings = doctor.examine(
+        root, subjects or settings.subjects, sessions or settings.n_sessions, settings.betas, settings.space,
+        numbers, coco or settings.coco_root,
+    )  # fmt: skip
+    click.echo(f"compared with: {numbers.get('name', expected)}\n")
+    click.echo(doctor.report(findings, verbose))
+    if any(finding.status in ("missing", "damaged") for finding in findings):
+        command = f"brainalign download --to {shlex.quote(str(root))}"
+        command += f" --settings {shlex.quote(str(file))}" if str(file) != DEFAULT_SETTINGS else ""
+        command += f" --subjects {' '.join(map(str, subjects))}" if subjects else ""
+        command += f" --sessions {sessions}" if sessions else ""
+        click.echo(f"to get what is missing or damaged: {command} (of a phantom: make study)")
     return int(any(finding.status != "ok" for finding in findings))
 
 
-def _declare_download(parser):
-    parser.add_argument("--to", type=Path, help="folder that gets nsddata, nsddata_betas, ...")
-    parser.add_argument(
-        "--settings", type=Path, help="take folder, subjects and sessions from a settings file"
-    )
-    parser.add_argument("--subjects", type=int, nargs="+", help="default: the paper's, 1 2 5 7")
-    parser.add_argument("--sessions", type=_positive, help="first sessions only (default: all)")
-    parser.add_argument("--rois", nargs="+", help="ROI volumes (default: those that the study reads)")
-    parser.add_argument("--format", choices=("hdf5", "nii.gz"), default="hdf5", help="of the betas")
-    parser.add_argument("--betas", choices=BETA_VERSIONS, help="version (default: of the settings)")
-    parser.add_argument("--space", choices=SPACES, help="grid (default: of the settings)")
-    parser.add_argument("--no-stimuli", action="store_true", help="without the pictures (37 GB)")
-    parser.add_argument("--bucket", default=BUCKET)
-    parser.add_argument("--endpoint-url", help="another S3 server than Amazon's")
-    parser.add_argument("--workers", type=_positive, default=8, help="files at a time")
-    parser.add_argument("--verify", choices=("checksum", "size"), default="checksum")
-    parser.add_argument("--yes", action="store_true", help="accept the terms of use; do not ask")
-
-
-def _download(args):
-    from . import tables
-    from .nsd.download import DownloadError, download
+@brainalign.command()
+@click.option("--to", type=PATH, help="folder that gets nsddata, nsddata_betas, ...")
+@SETTINGS_OPTION
+@click.option("--subjects", type=Subject(), multiple=True, help="default: those of the settings")
+@click.option("--sessions", type=COUNT, help="first sessions only (default: of the settings)")
+@click.option("--format", type=click.Choice(["hdf5", "nii.gz"]), default="hdf5", help="of the betas")
+@click.option("--no-stimuli", is_flag=True, help="without the images (37 GB)")
+@click.option("--bucket", default="natural-scenes-dataset", show_default=True)
+@click.option("--endpoint-url", help="another S3 server than Amazon's")
+@click.option("--yes", is_flag=True, help="accept the terms of use; do not ask")
+def download(to, file, subjects, sessions, format, no_stimuli, bucket, endpoint_url, yes):
+    """Fetch what a study needs from NSD's bucket."""
+    from .nsd.doctor import sessions_to_get
+    from .nsd.download import download
     from .nsd.layout import study_keys
+    from .settings import load_settings
 
-    settings = _settings(args.settings)
-    root = args.to or settings.nsd_root
-    if root is None:
-        raise ValueError("--to is missing; name the folder for the data, or --settings with nsd_root")
-    subjects = args.subjects or settings.subjects
-    sessions = args.sessions or settings.n_sessions or _all_sessions(subjects)
-    keys = study_keys(
-        subjects,
-        sessions,
-        args.rois or tables.ROI_VOLUMES,
-        args.format,
-        stimuli=not args.no_stimuli,
-        betas=args.betas or settings.betas,
-        space=args.space or settings.space,
+    settings = load_settings(file, **({"nsd_root": to.absolute()} if to else {}))
+    if settings.nsd_root is None:
+        raise BrainalignError("--to is missing; name the folder for the data, or --settings with nsd_root")
+    n_sessions = sessions_to_get(subjects or settings.subjects, sessions or settings.n_sessions)
+    keys = study_keys(n_sessions, format, not no_stimuli, settings.betas, settings.space)
+    plan = download(
+        settings.nsd_root, keys, bucket, endpoint_url, lambda plan: _confirm(plan, yes), sys.stderr.isatty()
     )
-    try:
-        plan = download(
-            root,
-            keys,
-            args.bucket,
-            args.endpoint_url,
-            lambda plan: _confirm(plan, args.yes),
-            args.workers,
-            args.verify,
-            progress_bar=sys.stderr.isatty(),
-        )
-    except DownloadError as error:
-        return _fail(error)
-    print(f"{len(plan.todo)} files downloaded and verified, {len(plan.done)} were there")
-    return 0
-
-
-def _all_sessions(subjects):
-    from .nsd.doctor import load_expected
-
-    numbers = load_expected("")["subjects"]
-    if unknown := [subject for subject in subjects if subject not in numbers]:
-        raise ValueError(f"subject {unknown[0]} does not exist; NSD has subjects 1 to {max(numbers)}")
-    return {subject: numbers[subject]["n_sessions"] for subject in subjects}
+    click.echo(f"{len(plan.todo)} files downloaded and verified, {len(plan.done)} were there")
 
 
 def _confirm(plan, yes):
     from .nsd.download import TERMS, summary
 
-    print(summary(plan), flush=True)
+    click.echo(summary(plan))
     if not plan.todo:
         return True
-    print(TERMS, flush=True)
+    click.echo(TERMS)
     if yes:
         return True
     if not sys.stdin.isatty():
-        print("not a terminal: pass --yes if you accept the terms", file=sys.stderr)
-        return False
+        raise BrainalignError("not a terminal, so nobody can be asked: pass --yes if you accept the terms")
     return input("Do you accept the terms and want to download? [y/N] ").strip().lower() in ("y", "yes")
 
 
-def _declare_plan(parser):
-    parser.add_argument("--settings", type=Path, help="settings file (default: the phantom's defaults)")
-
-
-def _plan(args):
-    from .running import plan
+@brainalign.command()
+@click.argument("models", nargs=-1)
+@SETTINGS_OPTION
+def fetch_models(models, file):
+    """Download checkpoints at their revisions and check them: of MODELS, else of those of the settings."""
+    from .features.checkpoints import fetch
     from .settings import load_settings
 
-    settings = load_settings(args.settings, nsd_root=Path("nsd"))  # no file of the dataset is read
+    source = "hub"
+    if not models:
+        settings = load_settings(file, nsd_root=Path("nsd"))  # no file of the dataset is read
+        models, source = settings.models, settings.checkpoints
+    for row, folder in fetch(models, source):
+        where = f"{row.checkpoint} at {folder.name}, " if source == "hub" else ""
+        click.echo(f"{row.id}: {where}{folder}")
+    if source != "hub":
+        click.echo(f"nothing was downloaded: these settings take checkpoints from {source}")
+
+
+@brainalign.command()
+@SETTINGS_OPTION
+def plan(file):
+    """What a study will cost, before anything runs."""
+    from .running import plan
+    from .settings import check_study, load_settings
+
+    settings = load_settings(file, nsd_root=Path("nsd"))  # no file of the dataset is read
+    check_study(settings)
     sizes = {"subjects": settings.subjects, "models": settings.models, "instructions": settings.instructions}
-    print(f"study {settings.name}: {', '.join(f'{len(ids)} {name}' for name, ids in sizes.items())}\n")
-    print(plan.readable(plan.rule_table(settings)).rename_axis(None).to_string())
-    print("\nA forecast from the unit costs in brainalign_utils/running/unit_costs.csv.")
-    return 0
+    click.echo(f"study {settings.name}: {', '.join(f'{len(ids)} {name}' for name, ids in sizes.items())}\n")
+    click.echo(plan.readable(plan.rule_table(settings)).rename_axis(None).to_string())
+    click.echo("\nA forecast from the unit costs in brainalign_utils/running/unit_costs.csv.")
 
 
-def _declare_phantom(parser):
-    parser.add_argument("--to", type=Path, help="folder that gets nsd, coco and truth")
-    parser.add_argument("--settings", type=Path, help="settings file (default: the phantom's defaults)")
-
-
-def _phantom(args):
-    from .phantom.dataset import make_phantom
-
-    settings = _settings(args.settings)
-    root = make_phantom(args.to or settings.paths.truth.parent, settings.phantom, settings.subjects)
-    print(f"phantom dataset in {root}")
-    return 0
-
-
-def _declare_models(parser):
-    pass
-
-
-def _models(args):
+@brainalign.command()
+def models():
+    """Print the table of models."""
     from .models import MODELS
 
     rows = [("id", "role", "parameters", "components (layers)", "checkpoint", "revision")]
@@ -169,82 +186,110 @@ def _models(args):
         rows.append((row.id, row.role, size, components, row.checkpoint, row.revision[:12]))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
-    return 0
+        click.echo("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _declare_fetch_models(parser):
-    parser.add_argument("models", nargs="*", help="ids of the table (default: those of the settings)")
-    parser.add_argument("--settings", type=Path)
-
-
-def _fetch_models(args):
-    from .models import MODEL_BY_ID
-
-    models = args.models or _settings(args.settings).models
-    if unknown := [model for model in models if model not in MODEL_BY_ID]:
-        raise ValueError(f"unknown model {', '.join(unknown)}; `brainalign models` prints the table")
-    from .features.adapters.checkpoints import ModelError, fetch
-
+def _check_port(port):
+    if not (port.isdecimal() and 0 < int(port) < 65536):
+        raise BrainalignError(f"PORT={port} is no port; give a number such as 8001")
     try:
-        folders = fetch(models)
-    except ModelError as error:
-        return _fail(error)
-    for checkpoint, folder in folders.items():
-        print(f"{checkpoint}  {folder}")
-    return 0
+        socket.create_server(("127.0.0.1", int(port))).close()
+    except OSError as error:
+        reason = os.strerror(error.errno).lower()
+        raise BrainalignError(f"PORT={port} cannot be used ({reason}); give another, such as 8001") from None
 
 
-COMMANDS = (
-    Command("doctor", "check an NSD tree, file by file", _declare_doctor, _doctor),
-    Command("download", "fetch what a study needs from NSD's bucket", _declare_download, _download),
-    Command("plan", "what a study will cost, before anything runs", _declare_plan, _plan),
-    Command("phantom", "make a phantom dataset", _declare_phantom, _phantom),
-    Command("models", "print the table of models", _declare_models, _models),
-    Command("fetch-models", "download checkpoints at their pinned revisions", _declare_fetch_models,
-            _fetch_models),
-)  # fmt: skip
+@brainalign.command(hidden=True)
+@click.argument("target")
+@click.option("--settings", "file")
+@click.option("--nsd")
+@click.option("--coco")
+@click.option("--scores")
+@click.option("--notebook")
+@click.option("--profile")
+@click.option("--cores")
+@click.option("--port")
+def check(target, file, nsd, coco, scores, notebook, profile, cores, port):
+    """Look at what make was given before anything runs, and print the settings file to use."""
+    from .settings import check_folders, check_study, load_settings, project_root
+
+    checkout = project_root()
+    notebooks = sorted(path.stem for path in checkout.glob("notebooks/*.py"))
+    profiles = sorted(path.parent.name for path in checkout.glob("workflow/profiles/*/config.yaml"))
+    if (target == "figure" or (target == "lab" and notebook)) and notebook not in notebooks:
+        raise BrainalignError(f"NOTEBOOK={notebook} does not exist; there are {', '.join(notebooks)}")
+    if profile not in profiles:
+        raise BrainalignError(f"PROFILE={profile} does not exist; there are {', '.join(profiles)}")
+    if not (cores.isdecimal() and int(cores)):
+        raise BrainalignError(f"CORES={cores} is no number of processors; give 1 or more")
+    if scores:
+        from .publishing.archive.packing import unpack
+
+        file = unpack(Path(scores).expanduser(), checkout / "_build")
+    roots = {key: value for key, value in {"nsd_root": nsd, "coco_root": coco}.items() if value}
+    if target in ("serve", "test-book"):
+        html = load_settings(file, scores_only=True).paths.root / "html"
+        if not (html / "index.html").is_file():
+            raise BrainalignError(f"there is no book in {html}; `make book` with the same SETTINGS makes it")
+        if target == "serve":
+            _check_port(port)
+    elif target != "lab":
+        settings = load_settings(file, **roots)
+        check_folders(settings)
+        if target != "figure" and not settings.scores_only:
+            check_study(settings)
+    click.echo(file)
 
 
-def _settings(path):
+@brainalign.command(hidden=True)
+@click.argument("target")
+@click.option("--settings", "file")
+@click.option("--since", type=float)
+def failed(target, file, since):
+    """Say which notebook ended the run that began at a time (seconds since 1970)."""
+    import json
+
     from .settings import load_settings
 
-    return load_settings(path)
+    root = load_settings(file, scores_only=True).paths.root
+    copies = [path for path in root.glob("notebooks/*/*.failed.ipynb") if path.stat().st_mtime >= since]
+    if copies:
+        first = min(copies, key=lambda path: path.stat().st_mtime)
+        cells = json.loads(first.read_text(encoding="utf-8"))["cells"]
+        errors = [o for cell in cells for o in cell.get("outputs", []) if o["output_type"] == "error"]
+        why = "its kernel was killed, most often for want of memory"
+        why = f"{errors[0]['ename']}: {errors[0]['evalue']}" if errors else why
+        click.echo(
+            f"{first.parent.name} failed: {why}; what ran is kept as {os.path.relpath(first)}, and ", nl=False
+        )
+    else:
+        click.echo(f"make {target} failed, as the first message above says; ", nl=False)
+    click.echo("the same command goes on from there")
 
 
-def _positive(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is below 1")
-    return value
+def run(command: click.Command, arguments=None) -> int:
+    """Run a command; of an error that its user can mend, the sentence is all that is printed.
 
-
-def _fail(error):
-    print(f"brainalign: error: {error}", file=sys.stderr)
-    return 1
+    Returns
+    -------
+    int
+        0 well, 1 problem, 2 wrong usage, 130 interrupted.
+    """
+    try:
+        return command.main(arguments, prog_name=command.name, standalone_mode=False) or 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        message, status = "interrupted; run the same command again to go on", 130
+    except BrainalignError as error:
+        message, status = str(error), 1
+    except OSError as error:  # a disk that is full, a folder that may not be read
+        message, status = f"{error.filename or command.name}: {error.strerror or error}", 1
+    click.echo(f"Error: {message}", err=True)
+    return status
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; the return value is the exit code (0 well, 1 problem, 2 wrong usage).
-
-    Parameters
-    ----------
-    arguments : list of str or None
-        None takes those of the process.
-    """
-    parser = argparse.ArgumentParser(
-        "brainalign", description="Instruction-tuned models and the visual brain."
-    )
-    subparsers = parser.add_subparsers(required=True, metavar="command")
-    for command in COMMANDS:
-        subparser = subparsers.add_parser(command.name, help=command.help, description=command.help)
-        command.declare(subparser)
-        subparser.set_defaults(run=command.run)
-    args = parser.parse_args(arguments)
-    try:
-        return args.run(args)
-    except (OSError, ValueError) as error:  # settings, paths, values: the message says what to do
-        return _fail(error)
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
-        return 130
+    """The ``brainalign`` command; see :func:`run`."""
+    return run(brainalign, arguments)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MPLUG_OWL_PROMPT = (
     "The following is a conversation between a curious human and AI assistant. The assistant gives helpful, "
     "detailed, and polite answers to the user's questions.\nHuman: <image>\nHuman: {instruction}\nAI:"
 )
 IDEFICS_PROMPT = "User: {instruction}<image><end_of_utterance>\nAssistant:"
+# transformers' processor ends utterances with that token only where the tokenizer was trained with it
+IDEFICS_BASE_PROMPT = IDEFICS_PROMPT.replace("<end_of_utterance>", "")
 LLAVA_PROMPT = "USER: <image>\n{instruction} ASSISTANT:"
 BLIP2_PROMPT = "Question: {instruction} Answer:"
 CAPTION_PROMPT = "{caption} {instruction}"
@@ -40,8 +39,8 @@ class Model:
     family : str
         Adapter that runs it (:mod:`brainalign_utils.features.adapters`).
     checkpoint, revision : str
-        Name and commit on the Hugging Face hub; revision "main" is resolved to a commit when the
-        checkpoint is fetched, and features record that commit.
+        Name and commit on the Hugging Face hub.  "main" where no commit is known: the commit that it was
+        when the checkpoint was fetched is kept in the hub's cache, and stored with the features.
     phantom : str
         Folder of the tiny checkpoint that takes its place in the phantom; empty when there is none.
     n_parameters : float
@@ -145,7 +144,7 @@ MODELS = (
     ),
     replace(
         _IDEFICS, id="idefics-base", title="IDEFICS base", role="ablation", phantom="",
-        checkpoint="HuggingFaceM4/idefics-9b",
+        checkpoint="HuggingFaceM4/idefics-9b", prompt=IDEFICS_BASE_PROMPT,
     ),
     random_init(_INSTRUCTBLIP),
     random_init(_IDEFICS),
@@ -166,7 +165,8 @@ MODELS = (
 """Rows in the order in which tables show them.
 
 BLIP-2 shares its language model with InstructBLIP Flan-T5: that pair differs in instruction tuning
-alone.  Revisions are commits seen in public use of the checkpoints; "main" where none was found.
+alone.  Revisions are commits seen in public use of the checkpoints; "main" where none was found, as a
+search of public code, issues and pages in November 2026 gave none for IDEFICS, ViT-H and InstructBLIP 13B.
 """
 
 MODEL_BY_ID = {row.id: row for row in MODELS}
@@ -177,35 +177,24 @@ def without_phantom(ids) -> list[str]:
     return [id for id in ids if not MODEL_BY_ID[id].phantom]
 
 
-def as_frame() -> pd.DataFrame:
-    """The table for readers: one row a model.
+def template_markers(row: Model) -> list[str]:
+    """Marks that the template of a row gives a meaning of their own; an image's is one for every model.
 
-    Returns
-    -------
-    DataFrame
-        id, title, role, checkpoint, revision, parameters (millions), components with their layers,
-        init, image, pixels (0 for models that see none), dtype, instructed, phantom (whether a tiny
-        checkpoint stands in for it), prompt.
+    Examples
+    --------
+    >>> template_markers(MODEL_BY_ID["llava"])
+    ['<image>', 'USER:', 'ASSISTANT:']
     """
-    import pandas as pd  # half a second, and the settings that every job reads only need the rows
+    found = re.findall(r"<[^<>\s]+>|\[/?[A-Z]+\]|\w+:", row.prompt)
+    return list(dict.fromkeys(["<image>", *found]))
 
-    rows = [
-        {
-            "id": row.id,
-            "title": row.title,
-            "role": row.role,
-            "checkpoint": row.checkpoint,
-            "revision": row.revision,
-            "parameters (millions)": round(row.n_parameters / 1e6),
-            "components": ", ".join(f"{name} {n}" for name, n in row.components),
-            "init": row.init,
-            "image": row.image,
-            "pixels": 0 if row.image == "none" else row.pixels,
-            "dtype": row.dtype,
-            "instructed": row.instructed,
-            "phantom": bool(row.phantom),
-            "prompt": row.prompt,
-        }
-        for row in MODELS
-    ]
-    return pd.DataFrame(rows)
+
+def marker_in(text: str, markers) -> str | None:
+    """The first of the markers that a text holds; None when it holds none.
+
+    Examples
+    --------
+    >>> marker_in("Describe <image>.", ["Human:", "<image>"])
+    '<image>'
+    """
+    return next((marker for marker in markers if marker in text), None)

@@ -22,6 +22,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from . import BrainalignError
 from .artifacts import file_hash
 from .settings import Settings, SettingsError, fingerprint, project_root
 from .tables import subject_name
@@ -30,7 +31,7 @@ PLACES = ("nsd_root", "coco_root")
 """Settings that say where files are, not what is computed: they differ where scores are unpacked."""
 
 
-class RegistryError(ValueError):
+class RegistryError(BrainalignError):
     """A header that cannot be used, or a notebook that is not there; the message says what to do."""
 
 
@@ -133,7 +134,7 @@ def check_parameters(settings: Settings, *, subjects=None, model=None, shard=Non
             raise SettingsError(
                 f"subjects is {subjects!r}; it takes a list, such as [{settings.subjects[0]}]"
             )
-        for subject in subjects or [None]:
+        for subject in subjects:
             if isinstance(subject, bool) or subject not in settings.subjects:
                 known = ", ".join(map(str, settings.subjects))
                 raise SettingsError(f"subjects is {subjects!r}; this study has the subjects {known}")
@@ -202,22 +203,6 @@ def _read_notebooks(sources):
         if unknown := [key for key in notebook.settings if key not in Settings.model_fields]:
             raise RegistryError(f"{notebook.path} names the setting {unknown[0]}, which does not exist")
     return notebooks
-
-
-def find(name: str) -> Notebook:
-    """A notebook by its name, number, or file.
-
-    Raises
-    ------
-    RegistryError
-        There is none, or more than one; the message lists all.
-    """
-    notebooks, wanted = read_notebooks(), Path(name).name.removesuffix(".py").removesuffix(".ipynb")
-    found = [n for key, n in notebooks.items() if wanted and wanted in (key, *key.split("_", 1))]
-    if len(found) != 1:
-        listed = "\n  ".join(notebooks)
-        raise RegistryError(f"no notebook {name!r}; there are:\n  {listed}")
-    return found[0]
 
 
 def of_study(settings: Settings) -> dict[str, Notebook]:

@@ -5,7 +5,10 @@ settings file); nothing else changes.  Models have a table of their own in
 :mod:`brainalign_utils.models`.
 """
 
+import re
 from dataclasses import dataclass
+
+from . import BrainalignError
 
 SUBJECTS = (1, 2, 5, 7)
 """NSD subjects of the paper: the four who completed all 40 sessions."""
@@ -24,6 +27,20 @@ SPACES = ("func1pt8mm", "func1mm")
 def subject_name(subject: int) -> str:
     """Folder name of a subject in NSD's tree, ``subj01`` for 1."""
     return f"subj{subject:02d}"
+
+
+def subject_number(subject: int | str) -> int:
+    """Number of a subject given as 1, ``1`` or ``subj01``.
+
+    Raises
+    ------
+    BrainalignError
+        For anything else than NSD's eight subjects.
+    """
+    found = re.fullmatch(r"(?:subj)?0?([1-8])", str(subject))
+    if not found or isinstance(subject, bool):
+        raise BrainalignError(f"subject {subject} does not exist; NSD has subjects 1 to 8")
+    return int(found[1])
 
 
 @dataclass(frozen=True)

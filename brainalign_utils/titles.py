@@ -9,7 +9,13 @@ TITLES = {i: row.title for i, row in [*MODEL_BY_ID.items(), *ROI_BY_ID.items()]}
 
 
 def title_of(name) -> str:
-    """Title of a model or a region; anything else as it is."""
+    """Title of a model or a region; anything else as it is.
+
+    Examples
+    --------
+    >>> title_of("vit-h"), title_of("prf-visual"), title_of("anything else")
+    ('ViT-H/14', 'early visual (pRF)', 'anything else')
+    """
     return TITLES.get(name, str(name))
 
 
@@ -25,6 +31,12 @@ def titled(table, form=None):
     Returns
     -------
     table : of the same kind
+
+    Examples
+    --------
+    >>> titled(pd.DataFrame({"V1": [0.25]}, index=["vit-h"]), "{:.1f}")
+               V1
+    ViT-H/14  0.2
     """
     if form is not None:
         forms = form if isinstance(form, dict) else dict.fromkeys(table.columns, form)

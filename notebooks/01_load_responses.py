@@ -19,7 +19,7 @@
 
 # %% tags=["parameters"]
 settings_file: str = "workflow/config/phantom.yml"  # settings of the study
-subjects: list[int] = [1]  # NSD subjects of this run
+subjects: list[int] = []  # NSD subjects of this run; empty: all of the study
 
 # %%
 import matplotlib.pyplot as plt
@@ -27,14 +27,14 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from brainalign_utils import nsd
-from brainalign_utils.features import store
+from brainalign_utils import nsd, store
 from brainalign_utils.registry import check_parameters
 from brainalign_utils.settings import load_settings
 from brainalign_utils.tables import ROIS
 
 settings = load_settings(settings_file)
 check_parameters(settings, subjects=subjects)
+subjects = subjects or list(settings.subjects)
 paths = settings.paths
 
 # %% [markdown]
@@ -91,10 +91,7 @@ regions = pd.DataFrame(
     {
         "region": [roi.title for roi in ROIS],
         "voxels": responses.roi_mask.sum("voxel").values,
-        "median ceiling": [
-            np.nanmedian(responses.noise_ceiling.values[m]) if m.any() else np.nan
-            for m in responses.roi_mask.values
-        ],
+        "median ceiling": [pd.Series(responses.noise_ceiling.values[m]).median() for m in responses.roi_mask.values],
     },
     index=[roi.id for roi in ROIS],
 )
@@ -109,9 +106,10 @@ regions.round(2)
 # %% mystnb={"image": {"alt": "Histograms of the noise ceiling over voxels, one line each for early visual areas, places, faces, bodies and words."}}
 groups = ["prf-visual", "places", "faces", "bodies", "words"]
 ceilings = pd.concat(
-    pd.DataFrame({"region": roi, "noise ceiling": responses.noise_ceiling.values[responses.roi_mask.sel(roi=roi)]})
-    for roi in groups
-)
+    [pd.DataFrame({"region": roi, "noise ceiling": responses.noise_ceiling.values[responses.roi_mask.sel(roi=roi)]})
+     for roi in groups],
+    ignore_index=True,
+)  # fmt: skip
 fig, ax = plt.subplots(figsize=(7, 3.2))
 sns.histplot(ceilings, x="noise ceiling", hue="region", element="step", fill=False, bins=30, ax=ax)
 ax.set(ylabel="voxels", xlim=(0, 1), title=f"Subject {subject} ({settings.data})")

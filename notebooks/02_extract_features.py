@@ -29,7 +29,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from brainalign_utils import nsd
-from brainalign_utils.features import extraction, store
+from brainalign_utils.features import extraction
+from brainalign_utils.features.store import feature_spaces
 from brainalign_utils.figures import show
 from brainalign_utils.models import MODEL_BY_ID, ROLE_TITLES
 from brainalign_utils.registry import check_parameters
@@ -66,7 +67,7 @@ pd.Series(
 
 # %%
 extraction.extract(settings, model, shard=(shard, n_shards))
-spaces = store.feature_spaces(paths.features(model))
+spaces = feature_spaces(paths.features(model))
 spaces.groupby("component").agg(
     layers=("layer", "nunique"), instructions=("instruction", "nunique"), spaces=("layer", "size")
 )

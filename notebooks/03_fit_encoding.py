@@ -20,15 +20,16 @@
 
 # %% tags=["parameters"]
 settings_file: str = "workflow/config/phantom.yml"  # settings of the study
-subjects: list[int] = [1]  # NSD subjects of this run
+subjects: list[int] = []  # NSD subjects of this run; empty: all of the study
 model: str = "instructblip"  # row of the table of models
 
 # %%
 import matplotlib.pyplot as plt
 import pandas as pd
 
+from brainalign_utils import store
 from brainalign_utils.encoding import fitting
-from brainalign_utils.features import store
+from brainalign_utils.features.store import feature_spaces
 from brainalign_utils.results import alignment, intervals, study
 from brainalign_utils.registry import check_parameters
 from brainalign_utils.settings import load_settings
@@ -37,11 +38,12 @@ from brainalign_utils.titles import title_of
 
 settings = load_settings(settings_file)
 check_parameters(settings, subjects=subjects, model=model)
+subjects = subjects or list(settings.subjects)
 paths = settings.paths
 
 # %%
 responses = {subject: store.open_dataset(paths.responses(subject)).load() for subject in subjects}
-spaces = store.feature_spaces(paths.features(model))
+spaces = feature_spaces(paths.features(model))
 sizes = {"voxels": "voxel", "training pictures": "train_stimulus", "test pictures": "test_stimulus"}
 print(f"{len(spaces)} feature spaces")
 pd.DataFrame(
@@ -90,9 +92,8 @@ for subject, (scores, predictions) in fits.items():
 # %%
 shuffled = {}
 for subject, (scores, _) in fits.items():
-    best = spaces[spaces.component == main].iloc[
-        scores.cv_score.mean("voxel").values[(spaces.component == main).to_numpy()].argmax()
-    ]
+    cv_score = scores.cv_score.mean("voxel").where(scores.component == main).fillna(float("-inf"))
+    best = spaces.iloc[int(cv_score.argmax())]
     null = fitting.shuffled_scores(
         best, reader, responses[subject], settings.alphas(), settings.encoding,
         settings.stats.n_shuffles, settings.stats.seed,

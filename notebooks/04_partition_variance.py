@@ -21,7 +21,7 @@
 
 # %% tags=["parameters"]
 settings_file: str = "workflow/config/phantom.yml"  # settings of the study
-subjects: list[int] = [1]  # NSD subjects of this run
+subjects: list[int] = []  # NSD subjects of this run; empty: all of the study
 model: str = "instructblip"  # row of the table of models
 
 # %%
@@ -38,6 +38,7 @@ from brainalign_utils.titles import titled
 
 settings = load_settings(settings_file)
 check_parameters(settings, subjects=subjects, model=model)
+subjects = subjects or list(settings.subjects)
 responses = {subject: study.open_responses(settings, subject) for subject in subjects}
 
 # %% [markdown]

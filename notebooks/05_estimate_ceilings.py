@@ -23,8 +23,7 @@ settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 import numpy as np
 import pandas as pd
 
-from brainalign_utils import figures
-from brainalign_utils.features import store
+from brainalign_utils import figures, store
 from brainalign_utils.results import figure_tables, study
 from brainalign_utils.settings import load_settings
 from brainalign_utils.tables import PAPER_GROUPS

@@ -20,7 +20,7 @@
 settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
-from brainalign_utils.features import store
+from brainalign_utils import store
 from brainalign_utils.results import voxel_tests
 from brainalign_utils.settings import load_settings
 from brainalign_utils.tables import PAPER_GROUPS

@@ -22,8 +22,7 @@ settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 # %%
 import pandas as pd
 
-from brainalign_utils import figures, nsd
-from brainalign_utils.features import store
+from brainalign_utils import figures, nsd, store
 from brainalign_utils.figures import show
 from brainalign_utils.nsd import coco
 from brainalign_utils.results import concepts, figure_tables, study
@@ -31,7 +30,7 @@ from brainalign_utils.settings import load_settings
 
 settings = load_settings(settings_file)
 models = [model for model in settings.partition.models if model in settings.models]
-ids = study.open_responses(settings, settings.subjects[0]).test_nsd_id.values
+ids = study.test_image_ids(settings)
 objects = coco.read_objects(settings.paths.coco, nsd.read_stim_info(settings.paths.nsd), ids)
 
 # %% [markdown]

@@ -23,8 +23,7 @@ settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 # %%
 import pandas as pd
 
-from brainalign_utils import figures
-from brainalign_utils.features import store
+from brainalign_utils import figures, store
 from brainalign_utils.results import truth
 from brainalign_utils.settings import load_settings
 

@@ -21,8 +21,7 @@
 settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
-from brainalign_utils import figures
-from brainalign_utils.features import store
+from brainalign_utils import figures, store
 from brainalign_utils.figures import show
 from brainalign_utils.results import claims, ledger
 from brainalign_utils.results.partitions import pair_table

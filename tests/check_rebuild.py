@@ -34,7 +34,7 @@ def main(settings: str) -> None:
     drawn = planned(settings, PACKAGE / "figures" / "style.py")
     results = {name for name, notebook in read_notebooks().items() if not notebook.over}
     assert drawn and drawn <= results, sorted(drawn)
-    fitted = planned(settings, PACKAGE / "ridge" / "solver.py")
+    fitted = planned(settings, Path("packages/voxelridge/src/voxelridge/solver.py"))
     assert "03_fit_encoding" in fitted and "01_load_responses" not in fitted, sorted(fitted)
     print(f"kinds of notebooks rerun: drawing {len(drawn)}, ridge {len(fitted)}, README none")
 

@@ -11,15 +11,17 @@ import brainalign_utils
 PACKAGE = Path(brainalign_utils.__file__).parent
 NAME = PACKAGE.name
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if "checkpoints" not in p.parts)
+LIBRARIES = sorted(PACKAGE.parent.glob("packages/*/src/**/*.py"))
 
 ROOMS = ["stats", "nsd", "features", "encoding", "figures", "results", "running", "publishing"]
 """From the ground up: a room imports rooms before it, and modules at the root of the package."""
 NO_FILES = {"stats"}
 """Rooms that take arrays and return arrays: they import nothing that reads or writes."""
 HEAVY = {
-    "h5py": "nsd phantom", "nibabel": "nsd phantom figures", "zarr": "features",
+    "h5py": "nsd phantom", "nibabel": "nsd phantom figures", "zarr": "features store",
     "transformers": "features phantom",
-    "torch": "features phantom encoding ridge", "boto3": "nsd", "botocore": "nsd", "himalaya": "encoding",
+    "torch": "features phantom encoding", "voxelridge": "encoding",
+    "boto3": "nsd", "botocore": "nsd", "himalaya": "encoding",
     "cortex": "figures", "nilearn": "figures phantom", "matplotlib": "figures", "seaborn": "figures",
 }  # fmt: skip
 """Libraries that take long to import or touch files, and the rooms that may."""
@@ -38,7 +40,8 @@ def imports(path: Path):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            inside = [NAME, *path.relative_to(PACKAGE).parts]
+            root = next(f for f in path.parents if not (f.parent / "__init__.py").is_file())
+            inside = [root.name, *path.relative_to(root).parts]
             base = ".".join(inside[: -node.level] + [node.module or ""]) if node.level else node.module
             names = [f"{base.strip('.')}.{alias.name}" for alias in node.names]
         else:
@@ -61,16 +64,23 @@ def test_imports_go_down(path):
         assert not (room in NO_FILES and inner not in {room, None}), f"{where} imports {inner}"
 
 
+@pytest.mark.parametrize("path", LIBRARIES, ids=lambda p: str(p.relative_to(PACKAGE.parent)))
+def test_libraries_stand_alone(path):
+    name = path.relative_to(PACKAGE.parent).parts[3]
+    others = {NAME, "tests", *(p.name for p in PACKAGE.parent.glob("packages/*/src/*"))} - {name}
+    assert not others & {top for top, _, _ in imports(path)}
+
+
 def test_imports_are_found(tmp_path):
     assert ("h5py", None) in {found[:2] for found in imports(PACKAGE / "nsd/files.py")}
     assert (NAME, "stats") in {found[:2] for found in imports(PACKAGE / "encoding/fitting.py")}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", FILES + LIBRARIES, ids=lambda p: str(p.relative_to(PACKAGE.parent)))
 def test_no_unsafe_or_silent_code(path):
     text = path.read_text(encoding="utf-8")
     for node in ast.walk(ast.parse(text)):
-        where = f"{path.relative_to(PACKAGE)}:{getattr(node, 'lineno', 0)}"
+        where = f"{path.relative_to(PACKAGE.parent)}:{getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.ExceptHandler):
             caught = set(re.findall(r"\w+", ast.unparse(node.type))) if node.type else {"BaseException"}
             broad = caught & {"Exception", "BaseException"}

@@ -29,7 +29,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from brainalign_utils.features.adapters.checkpoints import draw_weights
+from brainalign_utils.features.adapters.loading import draw_weights
 from brainalign_utils.features.mplug_owl import (
     MplugOwlConfig,
     MplugOwlForConditionalGeneration,

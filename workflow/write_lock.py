@@ -19,6 +19,7 @@ def main(python: str) -> None:
     lines = [re.sub(r"\+\w+$", "", line) for line in frozen.splitlines()]
     pins = sorted((line for line in lines if re.match(r"^[\w.-]+==", line)), key=str.lower)
     root = Path(__file__).resolve().parents[1]
+    pins += [f"-e {folder.relative_to(root)}" for folder in sorted(root.glob("packages/*"))]
     (root / "requirements.lock").write_text(HEADER + "\n".join(pins) + "\n")
     conda = ["name: brainalign", "channels: [conda-forge]", "dependencies:"]
     conda += ["  - python=3.11", "  - pip", "  - c-compiler", "  - make", "  - pip:"]

@@ -48,6 +48,13 @@ def standardise(train, test, by: str = "train"):
     Returns
     -------
     train, test : float32 arrays of the same shapes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> train, test = standardise(np.array([[1.0, 5.0], [3.0, 5.0]]), np.array([[4.0, 5.0]]))
+    >>> test  # two standard deviations above the training mean; a constant column becomes 0
+    array([[2., 0.]], dtype=float32)
     """
     scaled = []
     for part, source in ((train, train), (test, train if by == "train" else test)):
@@ -67,6 +74,20 @@ def targets(responses: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     Y_train, Y_test : float32 arrays of shape (n_train, n_voxels) and (n_test, n_voxels)
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> rng = np.random.default_rng(0)
+    >>> responses = xr.Dataset(
+    ...     {
+    ...         "train": (("train_stimulus", "voxel"), rng.standard_normal((50, 4))),
+    ...         "test": (("repeat", "test_stimulus", "voxel"), rng.standard_normal((3, 20, 4))),
+    ...     }
+    ... )
+    >>> Y_train, Y_test = targets(responses)
+    >>> Y_train.shape, Y_test.shape
+    ((50, 4), (20, 4))
     """
     train = responses.train.values
     repeats = np.isfinite(responses.test.values)
@@ -81,15 +102,23 @@ def targets(responses: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def without_missing(Y_train, Y_test) -> tuple[np.ndarray, np.ndarray]:
-    """Voxels that were dropped as missing become constant, so that solvers take them and scores are NaN."""
+    """Voxels that were dropped as missing become constant, so that solvers take them and scores are NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Y_train, Y_test = without_missing(np.array([[1.0, np.nan]]), np.array([[2.0, np.nan]]))
+    >>> Y_train
+    array([[1., 0.]])
+    """
     return tuple(np.nan_to_num(part, nan=0.0) for part in (Y_train, Y_test))
 
 
 def fit_brainalign(X_train, Y_train, X_test, alphas, settings: EncodingSettings) -> Fit:
-    """The project's solver (:mod:`brainalign_utils.ridge`)."""
-    from .. import ridge  # torch: seconds that readers of stored scores need not wait
+    """The project's solver (:mod:`voxelridge`)."""
+    import voxelridge  # torch: seconds that readers of stored scores need not wait
 
-    result = ridge.solve_ridge_cv(
+    result = voxelridge.solve_ridge_cv(
         X_train,
         Y_train,
         alphas,
@@ -159,6 +188,33 @@ def fit_encoding(
     -------
     scores : Dataset with r, r2, cv_score, best_alpha of dims (space, voxel)
     predictions : Dataset with ``prediction`` of dims (space, test_stimulus, voxel), float16
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, xarray as xr
+    >>> from brainalign_utils.settings import EncodingSettings
+    >>> rng = np.random.default_rng(0)
+    >>> states = rng.standard_normal((150, 10))  # one feature space of 10 features for 150 images
+    >>> betas = states @ rng.standard_normal((10, 5)) + rng.standard_normal((150, 5))
+    >>> responses = xr.Dataset(
+    ...     {
+    ...         "train": (("train_stimulus", "voxel"), betas[:100]),
+    ...         "test": (("repeat", "test_stimulus", "voxel"), betas[None, 100:]),
+    ...     },
+    ...     coords={
+    ...         "train_nsd_id": ("train_stimulus", np.arange(100)),
+    ...         "test_nsd_id": ("test_stimulus", np.arange(100, 150)),
+    ...     },
+    ... )
+    >>> spaces = pd.DataFrame(
+    ...     {"component": ["vision"], "instruction": ["none"], "layer": [0], "depth": [0.0]}
+    ... )
+    >>> scores, predictions = fit_encoding(
+    ...     spaces, lambda space, ids: states[ids], responses, [1.0, 10.0, 100.0], EncodingSettings(),
+    ...     progress_bar=False,
+    ... )
+    >>> dict(scores.r.sizes), bool((scores.r > 0.8).all())
+    ({'space': 1, 'voxel': 5}, True)
     """
     train_ids, test_ids = responses.train_nsd_id.values, responses.test_nsd_id.values
     Y_train, Y_test = targets(responses)
@@ -205,6 +261,33 @@ def shuffled_scores(
     Returns
     -------
     scores : Dataset with ``r`` of dims (shuffle, voxel)
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, xarray as xr
+    >>> from brainalign_utils.settings import EncodingSettings
+    >>> rng = np.random.default_rng(0)
+    >>> states = rng.standard_normal((150, 10))  # one feature space of 10 features for 150 images
+    >>> betas = states @ rng.standard_normal((10, 5)) + rng.standard_normal((150, 5))
+    >>> responses = xr.Dataset(
+    ...     {
+    ...         "train": (("train_stimulus", "voxel"), betas[:100]),
+    ...         "test": (("repeat", "test_stimulus", "voxel"), betas[None, 100:]),
+    ...     },
+    ...     coords={
+    ...         "train_nsd_id": ("train_stimulus", np.arange(100)),
+    ...         "test_nsd_id": ("test_stimulus", np.arange(100, 150)),
+    ...     },
+    ... )
+    >>> spaces = pd.DataFrame(
+    ...     {"component": ["vision"], "instruction": ["none"], "layer": [0], "depth": [0.0]}
+    ... )
+    >>> null = shuffled_scores(
+    ...     spaces.iloc[0], lambda space, ids: states[ids], responses, [1.0, 10.0, 100.0], EncodingSettings(),
+    ...     n_shuffles=3,
+    ... )
+    >>> dict(null.r.sizes), bool(abs(null.r.mean()) < 0.2)
+    ({'shuffle': 3, 'voxel': 5}, True)
     """
     rng = np.random.default_rng(seed)
     train_ids, test_ids = responses.train_nsd_id.values, responses.test_nsd_id.values

@@ -29,9 +29,10 @@ from himalaya.scoring import r2_score as himalaya_r2_score
 from scipy.cluster.vq import kmeans2
 from tqdm import tqdm
 
-from ..ridge.banded import BandedData, BandedFit, best_of, fit_weighting, share
-from ..ridge.gram import make_folds
-from ..ridge.voxels import choose_device
+from voxelridge.banded import BandedData, BandedFit, best_of, fit_weighting, share
+from voxelridge.gram import make_folds
+from voxelridge.voxels import choose_device
+
 from .algebra import product_measure
 from .regions import Regions, bootstrap_roi, partition_dataset
 
@@ -110,6 +111,21 @@ def partition_instructions(
     ------
     ValueError
         If names or shapes do not fit.
+
+    Examples
+    --------
+    Two instructions whose states carry one signal in common and one signal each:
+
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> common, own_a, own_b = rng.standard_normal((3, 600, 4))
+    >>> states = {"IC": np.hstack([common, own_a]), "IU1": np.hstack([common, own_b])}
+    >>> Y = (common + own_a) @ rng.standard_normal((4, 5)) + rng.standard_normal((600, 5))
+    >>> features = {name: (X[:400], X[400:]) for name, X in states.items()}
+    >>> parts = partition_instructions(features, Y[:400], Y[400:], np.logspace(-1, 3, 9))
+    >>> means = parts[["unique_a", "unique_b", "shared"]].mean("voxel")
+    >>> {name: abs(round(means[name].item(), 1)) for name in means}
+    {'unique_a': 0.4, 'unique_b': 0.0, 'shared': 0.5}
     """
     names = list(features)
     bands, bands_test, Y, Y_test = _checked(features, Y, Y_test, estimator)

@@ -188,7 +188,7 @@ def alt_ceilings(table, rois=PAPER_GROUPS, threshold=0.05) -> str:
             said.append(f"{title_of(roi)}: no voxels")
             continue
         repeats, cross = part.ncsnr.median(), part.cross_subject.median()
-        below = f"{(part.ncsnr**2 < threshold).mean():.0%} below {threshold:g} of variance"
+        below = f"{(~(part.ncsnr**2 >= threshold)).mean():.0%} below {threshold:g} of variance"
         said.append(
             f"{title_of(roi)}: median {repeats:.2f} from repeats ({below}), {cross:.2f} cross-subject"
         )

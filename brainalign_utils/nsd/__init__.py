@@ -1,10 +1,10 @@
-"""The Natural Scenes Dataset: from its files to responses, labels, pictures and surfaces.
+"""The Natural Scenes Dataset: from its files to responses, labels, images and surfaces.
 
 Only this subpackage knows NSD's files.  Real and phantom trees are read by the same code.
 """
 
 from .betas import read_session, session_files
-from .files import read_design, read_stim_info
+from .files import read_design
 from .layout import (
     DamagedFileError,
     InvalidValueError,
@@ -15,10 +15,8 @@ from .layout import (
     UnknownLabelError,
 )
 from .responses import load_responses
-from .stimuli import StimulusBrick
-from .surface_map import read_surface_map
-from .volumes import read_mask, read_roi_labels
-from .voxels import describe_voxels
+from .stimuli import StimulusBrick, read_stim_info
+from .volumes import describe_voxels, read_mask, read_roi_labels, read_surface_map
 
 __all__ = [
     "DamagedFileError",

@@ -3,27 +3,27 @@
 NSD stores them as ``(750, z, y, x)`` in HDF5 and as ``(x, y, z, 750)`` in NIfTI.
 """
 
+import itertools
 import os
 import re
 from pathlib import Path
 
 import numpy as np
 
-from ..tables import N_TRIALS_PER_SESSION
+from ..tables import BETA_VERSIONS, N_TRIALS_PER_SESSION, SPACES
 from . import layout
-from .files import open_dataset, open_image, reading
+from .files import open_dataset, open_image, reading, whats_there
 from .layout import InvalidValueError, MissingFileError, ShapeMismatchError
 
 
 def session_files(
-    root: Path,
+    root: str | Path,
     subject: int,
     n_sessions: int | None = None,
     betas: str = layout.BETAS,
     space: str = layout.SPACE,
-    prefer: str = "hdf5",
 ) -> list[Path]:
-    """Beta files of the first sessions, in order.
+    """Beta files of the first sessions, in order; HDF5 where a session is there in both formats.
 
     Parameters
     ----------
@@ -33,37 +33,40 @@ def session_files(
         None takes all that are there; a gap is an error.
     betas, space : str
         One of :data:`tables.BETA_VERSIONS`, one of :data:`tables.SPACES`.
-    prefer : {"hdf5", "nii.gz"}
 
     Raises
     ------
     MissingFileError
-        If a session is not there in either format.
+        If a session is not there in either format; the message names the sessions, versions and spaces
+        that are.
+
+    Examples
+    --------
+    >>> root = load_settings("workflow/config/phantom-small.yml").paths.nsd
+    >>> [path.name for path in nsd.session_files(root, subject=1, n_sessions=2)]
+    ['betas_session01.hdf5', 'betas_session02.hdf5']
     """
-    if prefer not in layout.BETA_SUFFIXES:
-        raise ValueError(f"prefer is {prefer!r}; choose {' or '.join(layout.BETA_SUFFIXES)}")
     folder = Path(root) / layout.betas_folder(subject, betas, space)
-    present = _sessions_in(folder)
-    last = n_sessions if n_sessions is not None else max(present, default=0)
-    listed = ", ".join(map(str, sorted(present))) or "none"
-    if last < 1:
+    present = sessions_in(folder)
+    last = n_sessions if n_sessions is not None else max(present, default=1)
+    missing = [session for session in range(1, last + 1) if session not in present]
+    if missing:
+        asked = f"1 to {n_sessions}" if n_sessions else "all"
+        download = f"run `brainalign download --subjects {subject}`"
+        remedy = [download, "leave n_sessions out to use those that are there"]
+        if not present:
+            remedy = [others_sentence(root, subject, betas, space) or whats_there(folder / "betas"), download]
+        elif missing[0] < max(present):
+            remedy = [download]
         raise MissingFileError(
-            f"{folder} holds no betas_sessionNN.hdf5 or .nii.gz (sessions asked for: {n_sessions or 'all'}); "
-            f"run `brainalign download --subjects {subject}`"
+            f"{folder}/betas_session{missing[0]:02d}.hdf5 (or .nii.gz) does not exist; sessions there: "
+            f"{spans(present)}; asked for: {asked}; {', or '.join(remedy)}; {layout.PHANTOM_REMEDY}"
         )
-    files = []
-    for session in range(1, last + 1):
-        if session not in present:
-            raise MissingFileError(
-                f"{folder}/betas_session{session:02d}.hdf5 (or .nii.gz) does not exist; sessions there: "
-                f"{listed}; asked for: 1 to {last}. Download it, or set n_sessions to at most {session - 1}"
-            )
-        formats = present[session]
-        files.append(formats.get(prefer) or next(iter(formats.values())))
-    return files
+    return [present[session].get("hdf5") or present[session]["nii.gz"] for session in range(1, last + 1)]
 
 
-def _sessions_in(folder):
+def sessions_in(folder: Path) -> dict[int, dict[str, Path]]:
+    """Sessions whose betas a folder holds, and their file or files by suffix."""
     present = {}
     for path in sorted(folder.glob("betas_session*")):
         if match := re.fullmatch(r"betas_session(\d\d)\.(hdf5|nii\.gz)", path.name):
@@ -71,8 +74,28 @@ def _sessions_in(folder):
     return present
 
 
-def suffix(path):
-    return "hdf5" if path.suffix == ".hdf5" else "nii.gz"
+def others_sentence(root: str | Path, subject: int, betas: str, space: str) -> str:
+    """Which other versions and spaces of a subject's betas are there, and the settings that use them."""
+    found = []
+    for other_space, version in itertools.product(SPACES, BETA_VERSIONS):
+        present = sessions_in(Path(root) / layout.betas_folder(subject, version, other_space))
+        if present and (version, other_space) != (betas, space):
+            lines = [f"betas: {version}"] * (version != betas) + [f"space: {other_space}"] * (
+                other_space != space
+            )
+            found.append(
+                f"{other_space}/{version} (sessions {spans(present)}), which `{', '.join(lines)}` uses"
+            )
+    return f"beside it lies {'; '.join(found)}" if found else ""
+
+
+def spans(numbers) -> str:
+    """``"1 to 3, 7"`` for 1, 2, 3, 7."""
+    numbers = sorted(numbers)
+    starts = [n for n in numbers if n - 1 not in numbers]
+    ends = [n for n in numbers if n + 1 not in numbers]
+    parts = [str(a) if a == b else f"{a} to {b}" for a, b in zip(starts, ends, strict=True)]
+    return ", ".join(parts) or "none"
 
 
 def read_session(path: Path, ijk, shape) -> np.ndarray:
@@ -99,6 +122,15 @@ def read_session(path: Path, ijk, shape) -> np.ndarray:
         If the grid is not that of the mask, or the session has not 750 trials.
     InvalidValueError
         If there are NaN or infinite betas.
+
+    Examples
+    --------
+    >>> root = load_settings("workflow/config/phantom-small.yml").paths.nsd
+    >>> ijk, shape = nsd.read_mask(root, subject=1)
+    >>> path = nsd.session_files(root, subject=1, n_sessions=1)[0]
+    >>> percent = nsd.read_session(path, ijk, shape) / 300
+    >>> len(percent), percent.shape[1] == len(ijk)
+    (750, True)
     """
     ijk = np.asarray(ijk)
     with reading(path):

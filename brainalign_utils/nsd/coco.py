@@ -14,13 +14,14 @@ import numpy as np
 import pandas as pd
 from pycocotools.coco import COCO
 
+from .. import BrainalignError
 from .layout import parse_crop_box
 
 ARCHIVE = "http://images.cocodataset.org/annotations/annotations_trainval2017.zip"
 """Where COCO's annotation files come from."""
 
 
-class CocoError(Exception):
+class CocoError(BrainalignError):
     """Annotations that are missing or do not belong to these pictures; the message has the remedy."""
 
 

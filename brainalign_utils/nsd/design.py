@@ -1,4 +1,4 @@
-"""From trials to stimuli: which picture, which session, which split, which region.
+"""From trials to stimuli: which image, which session, which split, which region.
 
 Arrays in, arrays out.  ``nsd_id`` is 0-based here and everywhere inside the project.
 """
@@ -15,12 +15,12 @@ class DesignError(ValueError):
 
 
 def trial_nsd_ids(subjectim, masterordering, subject: int, n_sessions: int) -> np.ndarray:
-    """Picture shown in each trial, in time order.
+    """Image shown in each trial, in time order.
 
     Parameters
     ----------
     subjectim : array of shape (n_subjects, 10000)
-        1-based 73k ids of each subject's pictures, as in ``nsd_expdesign.mat``.
+        1-based 73k ids of each subject's images, as in ``nsd_expdesign.mat``.
     masterordering : array of shape (1, 30000) or (30000,)
         1-based 10k index of each trial, as in ``nsd_expdesign.mat``.
     subject : int
@@ -37,6 +37,13 @@ def trial_nsd_ids(subjectim, masterordering, subject: int, n_sessions: int) -> n
     ------
     DesignError
         If the subject or the sessions are not in the arrays.
+
+    Examples
+    --------
+    >>> root = load_settings("workflow/config/phantom-small.yml").paths.nsd
+    >>> experiment = nsd.read_design(root)
+    >>> trial_nsd_ids(experiment["subjectim"], experiment["masterordering"], subject=1, n_sessions=2).shape
+    (1500,)
     """
     subjectim = np.asarray(subjectim)
     order = np.asarray(masterordering).ravel()
@@ -50,7 +57,7 @@ def trial_nsd_ids(subjectim, masterordering, subject: int, n_sessions: int) -> n
 
 
 def repeat_numbers(nsd_ids) -> np.ndarray:
-    """How often each trial's picture was shown before.
+    """How often each trial's image was shown before.
 
     Parameters
     ----------
@@ -61,6 +68,11 @@ def repeat_numbers(nsd_ids) -> np.ndarray:
     -------
     repeat : array of shape (n_trials,), int
         0 at the first presentation, 1 at the second, ...
+
+    Examples
+    --------
+    >>> repeat_numbers([7, 3, 7, 7, 3])
+    array([0, 0, 1, 2, 1])
     """
     nsd_ids = np.asarray(nsd_ids)
     order = np.argsort(nsd_ids, kind="stable")
@@ -73,51 +85,34 @@ def repeat_numbers(nsd_ids) -> np.ndarray:
 
 
 def split_stimuli(nsd_ids, shared_ids) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures for training (the subject's own) and for testing (shared by all subjects).
+    """Images for training (the subject's own) and for testing (shared by all subjects).
 
     Parameters
     ----------
     nsd_ids : array of shape (n_trials,)
         0-based.
     shared_ids : array of shape (n_shared,)
-        0-based ids of the shared pictures.
+        0-based ids of the shared images.
 
     Returns
     -------
     train_ids, test_ids : sorted int32 arrays
-        Disjoint; together all pictures seen at least once.
+        Disjoint; together all images seen at least once.
+
+    Examples
+    --------
+    >>> split_stimuli([7, 3, 7, 9], shared_ids=[9, 11])
+    (array([3, 7], dtype=int32), array([9], dtype=int32))
     """
     seen = np.unique(np.asarray(nsd_ids)).astype(np.int32)
     shared = np.isin(seen, shared_ids)
     return seen[~shared], seen[shared]
 
 
-def stimulus_folds(nsd_ids, n_folds: int, seed: int = 0) -> np.ndarray:
-    """Cross-validation folds in which all rows of a picture stay together.
-
-    Parameters
-    ----------
-    nsd_ids : array of shape (n_rows,)
-        Picture of each row; a picture may stand in several rows.
-    n_folds : int
-    seed : int
-
-    Returns
-    -------
-    fold : array of shape (n_rows,), int
-        Numbers of pictures per fold differ by one at most.
-    """
-    unique, rows = np.unique(np.asarray(nsd_ids), return_inverse=True)
-    if not 2 <= n_folds <= len(unique):
-        raise DesignError(f"n_folds is {n_folds} for {len(unique)} stimuli; choose 2 to {len(unique)}")
-    fold = np.random.default_rng(seed).permutation(np.arange(len(unique)) % n_folds)
-    return fold[rows]
-
-
 def zscore_session(betas) -> np.ndarray:
     """Z-score each voxel over the trials of one session.
 
-    A voxel that is constant in the session was out of view there: it is missing (NaN), not
+    A voxel that is constant in the session was outside the field of view there: it is missing (NaN), not
     zero and not infinite.  ``ddof=1`` as in NSD's own code.
 
     Parameters
@@ -127,6 +122,13 @@ def zscore_session(betas) -> np.ndarray:
     Returns
     -------
     z : array of shape (n_trials, n_voxels), float32
+
+    Examples
+    --------
+    >>> zscore_session([[1, 0], [2, 0], [3, 0]])  # the second voxel is outside the field of view
+    array([[-1., nan],
+           [ 0., nan],
+           [ 1., nan]], dtype=float32)
     """
     betas = np.ascontiguousarray(betas)  # sums in one order, whatever the file's axis order was
     mean = betas.mean(axis=0, dtype=np.float64).astype(np.float32)

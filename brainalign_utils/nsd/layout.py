@@ -4,8 +4,10 @@ Keys are relative to the tree's root and the same as in NSD's bucket.  Nothing i
 """
 
 import ast
+import re
 from pathlib import Path
 
+from .. import BrainalignError
 from ..tables import BETA_VERSIONS, ROI_VOLUMES, SPACES, subject_name
 
 EXPDESIGN = "nsddata/experiments/nsd/nsd_expdesign.mat"
@@ -24,7 +26,7 @@ REQUIRED_VOLUMES = tuple(v for v in ROI_VOLUMES if v not in ("prf-eccrois", "str
 """ROI files that the study cannot do without; the others only add labels."""
 
 
-class NsdError(Exception):
+class NsdError(BrainalignError):
     """An NSD tree that cannot be used; the message names the file, both values and the remedy."""
 
 
@@ -55,7 +57,7 @@ class NoPermissionError(NsdError):
     """A file that may not be read."""
 
 
-def check_grid(path, found, expected):
+def check_grid(path, found, expected) -> None:
     """Raise ShapeMismatchError unless a file has the grid (x, y, z) of the mask."""
     if tuple(found) != tuple(expected):
         raise ShapeMismatchError(
@@ -87,7 +89,7 @@ def roi_key(subject: int, volume: str, space: str = SPACE) -> str:
 
 
 def ctab_keys(subject: int, volume: str) -> tuple[str, str]:
-    """Colour table of an ROI volume: the subject's own, or fsaverage's."""
+    """Colour table of an ROI volume: the subject's own, or fsaverage's, which has none of hand-drawn ROIs."""
     return tuple(
         f"nsddata/freesurfer/{owner}/label/{volume}.mgz.ctab"
         for owner in (subject_name(subject), "fsaverage")
@@ -98,18 +100,14 @@ def transform_key(subject: int, hemisphere: str, name: str) -> str:
     return f"nsddata/ppdata/{subject_name(subject)}/transforms/{hemisphere}.{name}.mgz"
 
 
-def has_own_ctab(volume: str) -> bool:
-    """Hand-drawn ROIs have their table in the subject's folder only."""
-    return volume.startswith(("prf-", "floc-"))
-
-
 def parse_ctab(text: str, source: str | Path = "ctab") -> dict[int, str]:
     """Names of an ROI volume's labels.
 
     Parameters
     ----------
     text : str
-        One ``<int> <name>`` a line; what follows a tab after the name is a remark.
+        One ``<int> <name>`` a line; what follows a tab after the name, or four numbers (a colour, as
+        FreeSurfer writes it), is left out, and so are blank lines and lines that start with ``#``.
         A line with 0 is data like any other.
     source : path
         For messages.
@@ -125,16 +123,15 @@ def parse_ctab(text: str, source: str | Path = "ctab") -> dict[int, str]:
         With the line that cannot be read.
     """
     names = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        words = line.strip().split(None, 1)
-        if not words:
+    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
             continue
-        try:
-            label, name = int(words[0]), words[1].split("\t")[0].strip()
-        except (ValueError, IndexError):
+        row = re.fullmatch(r"\s*(-?\d+)\s+(\S[^\t]*?)\s*(\s(\d+\s+){3}\d+\s*|\t.*)?", line, re.ASCII)
+        if row is None:
             raise DamagedFileError(
                 f"{source}, line {number}: {line!r} is not '<number> <name>'; download the file again"
-            ) from None
+            )
+        label, name = int(row[1]), row[2]
         if names.setdefault(label, name) != name:
             raise DamagedFileError(
                 f"{source}, line {number}: label {label} is named both {names[label]!r} and {name!r}"
@@ -143,7 +140,7 @@ def parse_ctab(text: str, source: str | Path = "ctab") -> dict[int, str]:
 
 
 def parse_crop_box(text: str) -> tuple[float, float, float, float]:
-    """Crop of a COCO picture, as ``nsd_stim_info_merged.csv`` writes it.
+    """Crop of a COCO image, as ``nsd_stim_info_merged.csv`` writes it.
 
     Parameters
     ----------
@@ -157,7 +154,7 @@ def parse_crop_box(text: str) -> tuple[float, float, float, float]:
     Raises
     ------
     DamagedFileError
-        If these are not four fractions that leave something of the picture.
+        If these are not four fractions that leave something of the image.
     """
     try:
         values = ast.literal_eval(text)
@@ -171,11 +168,9 @@ def parse_crop_box(text: str) -> tuple[float, float, float, float]:
 
 
 def study_keys(
-    subjects,
-    n_sessions: dict[int, int] | int,
-    volumes=ROI_VOLUMES,
-    suffix="hdf5",
-    stimuli=True,
+    n_sessions: dict[int, int],
+    suffix: str = "hdf5",
+    stimuli: bool = True,
     betas: str = BETAS,
     space: str = SPACE,
 ) -> list[str]:
@@ -183,23 +178,25 @@ def study_keys(
 
     Parameters
     ----------
-    subjects : sequence of int
-    n_sessions : int, or dict of subject to int
-    volumes : sequence of str
-        ROI volumes; ``nsdgeneral``, the mask, is always among the files.
+    n_sessions : dict of subject to int
     suffix : {"hdf5", "nii.gz"}
         Format of the betas.
     stimuli : bool
-        With the pictures (about 37 GB in the real bucket).
+        With the images (about 37 GB in the real bucket).
     betas, space : str
         One of :data:`tables.BETA_VERSIONS`, one of :data:`tables.SPACES`.
+
+    Examples
+    --------
+    >>> keys = study_keys({1: 40, 2: 40})
+    >>> len(keys), keys[-1]
+    (123, 'nsddata_betas/ppdata/subj02/func1pt8mm/betas_fithrf_GLMdenoise_RR/betas_session40.hdf5')
     """
     keys = [EXPDESIGN, STIM_INFO, *([STIMULI] if stimuli else [])]
-    for subject in subjects:
-        count = n_sessions[subject] if isinstance(n_sessions, dict) else n_sessions
-        for volume in dict.fromkeys(("nsdgeneral", *volumes)):
+    for subject, count in n_sessions.items():
+        for volume in ROI_VOLUMES:
             own, shared = ctab_keys(subject, volume)
-            keys += [roi_key(subject, volume, space), own if has_own_ctab(volume) else shared]
+            keys += [roi_key(subject, volume, space), own if volume.startswith(("prf-", "floc-")) else shared]
         keys += [transform_key(subject, h, name) for h in HEMISPHERES for name in TRANSFORMS[space]]
         keys.append(ncsnr_key(subject, betas, space))
         keys += [session_key(subject, session, suffix, betas, space) for session in range(1, count + 1)]

@@ -14,15 +14,19 @@ class ReliabilityError(ValueError):
 
 
 def estimate_ncsnr(repeats) -> np.ndarray:
-    """Signal sd over noise sd of single trials, from session-z-scored responses.
+    """Signal sd over noise sd of single trials, in any unit.
 
-    ``noise_sd = sqrt(mean over stimuli of the variance over repeats)`` and, because a
-    z-scored response has variance 1, ``ncsnr = sqrt(max(0, 1 - noise_sd**2)) / noise_sd``.
+    ``noise_var = mean over stimuli of the variance over repeats`` and
+    ``ncsnr = sqrt(max(0, total_var - noise_var) / noise_var)``, where ``total_var`` is the variance of all
+    trials.  Responses that were z-scored within sessions, as NSD's are, have a total variance of 1, which
+    gives the formula of Allen et al. (2022).  The general form is the one that the same authors give for
+    responses that were not (GLMsingle, example 9; Prince et al., 2022, eLife 11, e77599); there, differences
+    between sessions count as noise.
 
     Parameters
     ----------
     repeats : array of shape (n_repeats, n_stimuli, n_voxels)
-        Z-scored.  Per voxel, stimuli with a missing repeat (NaN) are left out.
+        Per voxel, stimuli with a missing repeat (NaN) are left out.
 
     Returns
     -------
@@ -33,6 +37,13 @@ def estimate_ncsnr(repeats) -> np.ndarray:
     ------
     ReliabilityError
         If there are fewer than two repeats.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> signal, noise = rng.normal(size=(2000, 1)), rng.normal(size=(3, 2000, 1))
+    >>> estimate_ncsnr(300 * (0.5 * signal + noise)).round(2)
+    array([0.49], dtype=float32)
     """
     repeats = np.asarray(repeats)
     if repeats.ndim != 3 or len(repeats) < 2:
@@ -41,12 +52,17 @@ def estimate_ncsnr(repeats) -> np.ndarray:
         )
     variance = repeats.var(axis=0, ddof=1, dtype=np.float64)
     complete = np.isfinite(variance)
-    total = np.where(complete, variance, 0).sum(axis=0)
-    return _ncsnr(_divide(total, complete.sum(axis=0)))
+    noise_variance = _divide(np.where(complete, variance, 0).sum(axis=0), complete.sum(axis=0))
+    n_trials = len(repeats) * complete.sum(axis=0)
+    mean = _divide(np.where(complete, repeats, 0).sum(axis=(0, 1), dtype=np.float64), n_trials)
+    squares = np.where(complete, np.square(repeats - mean), 0).sum(axis=(0, 1), dtype=np.float64)
+    return _ncsnr(noise_variance, _divide(squares, n_trials - 1))
 
 
 def ncsnr_from_moments(moments: RepeatMoments, min_repeats: int = 3, block: int = 1024):
-    """As :func:`estimate_ncsnr`, from running moments instead of single trials.
+    """NSD's ncsnr of z-scored responses, from running moments instead of single trials.
+
+    ``sqrt(max(0, 1 - noise_var) / noise_var)``, as in :func:`estimate_ncsnr` with a total variance of 1.
 
     Parameters
     ----------
@@ -99,6 +115,11 @@ def mean_inverse_repeats(n_repeats) -> np.ndarray:
     -------
     inverse : scalar or array of shape (n_voxels,)
         NaN without any trial.
+
+    Examples
+    --------
+    >>> mean_inverse_repeats([3, 3, 2, 1]).round(3)
+    np.float64(0.542)
     """
     n = np.asarray(n_repeats)
     return _divide(np.where(n > 0, 1 / np.maximum(n, 1), 0.0).sum(axis=0), (n > 0).sum(axis=0))
@@ -107,7 +128,7 @@ def mean_inverse_repeats(n_repeats) -> np.ndarray:
 def noise_ceiling(ncsnr, n_repeats) -> np.ndarray:
     """Largest R2 that any model can reach; the square root is the ceiling of Pearson's r.
 
-    ``ncsnr**2 / (ncsnr**2 + 1/n)``
+    ``ncsnr**2 / (ncsnr**2 + 1/n)`` (Allen et al., 2022)
 
     Parameters
     ----------
@@ -119,6 +140,13 @@ def noise_ceiling(ncsnr, n_repeats) -> np.ndarray:
     -------
     ceiling : array of shape (n_voxels,), float32
         Fraction of variance, 0 to 1; NaN where ``ncsnr`` is.
+
+    Examples
+    --------
+    >>> noise_ceiling([0.5, 1], 3)  # of the mean of three trials
+    array([0.42857143, 0.75      ], dtype=float32)
+    >>> noise_ceiling([0.5], [3, 3, 2, 1])  # of four stimuli, one of which has two trials, one a single one
+    array([0.31578946], dtype=float32)
     """
     power = np.square(np.asarray(ncsnr, np.float64))
     inverse = mean_inverse_repeats(np.atleast_1d(n_repeats))
@@ -126,8 +154,8 @@ def noise_ceiling(ncsnr, n_repeats) -> np.ndarray:
         return (1 / (1 + inverse / power)).astype(np.float32)
 
 
-def _ncsnr(noise_variance) -> np.ndarray:
-    signal_variance = np.maximum(0, 1 - noise_variance)
+def _ncsnr(noise_variance, total_variance=1.0) -> np.ndarray:
+    signal_variance = np.maximum(0, total_variance - noise_variance)
     with np.errstate(divide="ignore"):  # no noise at all: infinite ncsnr, ceiling 1
         return np.sqrt(signal_variance / noise_variance).astype(np.float32)
 

@@ -8,8 +8,9 @@ from tqdm import tqdm
 
 from ..tables import BETA_SCALE, ROIS, subject_name
 from . import design, layout, reliability
-from .betas import prefetch, read_session, session_files, suffix
+from .betas import prefetch, read_session, session_files
 from .files import read_design
+from .layout import InvalidValueError
 from .volumes import read_mask, read_mask_labels, read_ncsnr
 
 N_REPEATS = 3
@@ -24,17 +25,16 @@ def load_responses(
     betas: str = layout.BETAS,
     space: str = layout.SPACE,
     session_zscore: bool = True,
-    prefer: str = "hdf5",
     progress_bar: bool = True,
-    ncsnr: str = "auto",
+    recompute_ncsnr: bool = False,
 ) -> xr.Dataset:
-    """Responses of one subject's nsdgeneral voxels to every picture.
+    """Responses of one subject's nsdgeneral voxels to every image.
 
     Peak memory for a full subject (30000 trials of 15724 voxels, 9000 train and 1000 test
-    pictures): running means 0.57 GB and counts 0.14 GB, test trials 0.19 GB, one session as
+    images): running means 0.57 GB and counts 0.14 GB, test trials 0.19 GB, one session as
     int16 and float32 with its temporaries 0.2 GB, Python and libraries 0.2 GB; measured 1.4 GB
-    (``benchmarks/loading.py --full``).  Recomputing ncsnr keeps squares over all pictures, measured
-    2.1 GB, and 1.4 GB more if responses are not z-scored.  Single trials of training pictures are
+    (``benchmarks/loading.py --full``).  Recomputing ncsnr keeps squares over all images, measured
+    2.1 GB, and 1.4 GB more if responses are not z-scored.  Single trials of training images are
     never kept (they would be 1.7 GB).
 
     Parameters
@@ -50,12 +50,10 @@ def load_responses(
         Grid of the betas, of the regions and of ncsnr.
     session_zscore : bool
         Z-score each voxel within each session; otherwise percent signal change.
-    prefer : {"hdf5", "nii.gz"}
-        Which format to read where both are there; the result is the same.
     progress_bar : bool
-    ncsnr : {"auto", "file", "recompute"}
-        NSD's own file (computed from all sessions), or NSD's recipe on the sessions read.
-        "auto" takes the file if it is there; attribute ``ncsnr_source`` says which it was.
+    recompute_ncsnr : bool
+        Use NSD's recipe on the sessions read, not NSD's own file (computed from all sessions); done too where
+        the file is not there.  Attribute ``ncsnr_source`` says which it was.
 
     Returns
     -------
@@ -71,24 +69,37 @@ def load_responses(
     NsdError
         MissingFileError, DamagedFileError, ShapeMismatchError, UnknownLabelError,
         InvalidValueError or NoPermissionError.
+
+    Examples
+    --------
+    >>> root = load_settings("workflow/config/phantom-small.yml").paths.nsd
+    >>> responses = nsd.load_responses(root, subject=1, progress_bar=False)
+    >>> Y_train = responses.train.values  # images x voxels
+    >>> Y_test = responses.test.mean("repeat").values
+    >>> in_v1 = responses.roi_mask.sel(roi="V1").values
+    >>> Y_train[:, in_v1].shape[1] == in_v1.sum()
+    np.True_
     """
-    if ncsnr not in ("auto", "file", "recompute"):
-        raise ValueError(f"ncsnr is {ncsnr!r}; choose 'auto', 'file' or 'recompute'")
     root = Path(root)
     ijk, shape = read_mask(root, subject, space)
     labels, names = read_mask_labels(root, subject, space, ijk, shape)
-    files = session_files(root, subject, n_sessions, betas, space, prefer)
+    files = session_files(root, subject, n_sessions, betas, space)
     ncsnr_path = root / layout.ncsnr_key(subject, betas, space)
     experiment = read_design(root)
     nsd_ids = design.trial_nsd_ids(experiment["subjectim"], experiment["masterordering"], subject, len(files))
     train_ids, test_ids = design.split_stimuli(nsd_ids, np.ravel(experiment["sharedix"]).astype(int) - 1)
-    recompute = ncsnr == "recompute" or (ncsnr == "auto" and not ncsnr_path.is_file())
+    recompute = recompute_ncsnr or not ncsnr_path.is_file()
     trials = _Trials(nsd_ids, train_ids, test_ids, len(ijk), session_zscore, recompute)
     progress = tqdm(files, f"{subject_name(subject)} sessions", disable=not progress_bar)
     for session, path in enumerate(progress):
-        trials_read = read_session(path, ijk, shape)
+        values = read_session(path, ijk, shape)
+        if values.dtype.kind == "f" and not session_zscore:
+            raise InvalidValueError(
+                f"{path} holds {values.dtype} of unknown unit; NSD's betas are int16, 300 times percent "
+                "signal change: download it again, or set session_zscore: true, where units do not matter"
+            )
         prefetch(files[session + 1 : session + 2])
-        trials.add(session, trials_read)
+        trials.add(session, values)
     if recompute:
         ncsnr_values, source = trials.ncsnr()
     else:
@@ -100,7 +111,7 @@ def load_responses(
         "space": space,
         "session_zscore": int(session_zscore),
         "units": "session sd" if session_zscore else "percent signal change",
-        "beta_formats": sorted({suffix(path) for path in files}),
+        "beta_formats": sorted({path.name.partition(".")[2] for path in files}),
         "ncsnr_source": source,
         "n_saturated_betas": trials.n_saturated,
         "n_missing_voxel_sessions": trials.n_missing,
@@ -153,7 +164,7 @@ class _Trials:
         self._squares.add(z[is_test], len(self._train_ids) + test_rows)
 
     def ncsnr(self):
-        """NSD's recipe; with few complete pictures, all that have at least two trials."""
+        """NSD's recipe; with few complete images, all that have at least two trials."""
         complete = int((np.bincount(self.ids)[np.r_[self._train_ids, self._test_ids]] >= N_REPEATS).sum())
         least = N_REPEATS if complete >= MIN_COMPLETE_STIMULI else 2
         values = reliability.ncsnr_from_moments(self._squares, least)

@@ -130,8 +130,30 @@ STREAMS = {
 }
 """Centres of the processing streams; V1 to V3 are ``early``, hV4 is ``midventral``."""
 
+ROI_LABELS = {
+    "nsdgeneral": ("nsdgeneral",),
+    "prf-visualrois": ("V1v", "V1d", "V2v", "V2d", "V3v", "V3d", "hV4"),
+    "prf-eccrois": ("ecc0pt5", "ecc1", "ecc2", "ecc4", "ecc4+"),
+    "floc-bodies": ("EBA", "FBA-1", "FBA-2", "mTL-bodies"),
+    "floc-faces": ("OFA", "FFA-1", "FFA-2", "mTL-faces", "aTL-faces"),
+    "floc-places": ("OPA", "PPA", "RSC"),
+    "floc-words": ("OWFA", "VWFA-1", "VWFA-2", "mfs-words", "mTL-words"),
+    "streams": ("early", "midventral", "midlateral", "midparietal", "ventral", "lateral", "parietal"),
+    "Kastner2015": (
+        "V1v", "V1d", "V2v", "V2d", "V3v", "V3d", "hV4", "VO1", "VO2", "PHC1", "PHC2", "TO2", "TO1", "LO2",
+        "LO1", "V3B", "V3A", "IPS0", "IPS1", "IPS2", "IPS3", "IPS4", "IPS5", "SPL1", "FEF",
+    ),
+}  # fmt: skip
+"""ROI files and the names of their labels, from 1 on, as NSD has them."""
+
 EMPTY_LABELS = {2: ("FBA-1",), 7: ("FBA-1",)}
 """Areas that a subject does not have, as in NSD."""
+
+LOST_LABELS = {2: ("floc-words", "VWFA-2")}
+"""A label whose voxels give no signal in a subject, as near the ear canals."""
+
+REAL_SESSIONS = {1: 40, 2: 40, 3: 32, 4: 30, 5: 40, 6: 32, 7: 40, 8: 30}
+"""Sessions that each real subject completed; the phantom keeps the proportions."""
 
 NOISE_CEILING_MEDIAN = {1: 28.1, 2: 28.1, 3: 24.0, 4: 20.8, 5: 34.1, 6: 26.1, 7: 19.1, 8: 13.3}
 """Median noise ceiling over nsdgeneral, percent, mean of three trials (NSD, real subjects)."""

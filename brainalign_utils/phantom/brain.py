@@ -59,6 +59,12 @@ class Brain:
     mean: np.ndarray
     sd: np.ndarray
 
+    def silence(self, voxels) -> "Brain":
+        """The same brain, but some voxels carry no signal."""
+        for values in (self.signal.T, self.ncsnr, self.weight, self.fraction, self.unique):
+            values[voxels] = 0
+        return self
+
 
 def make_brain(layout: Layout, channels: Channels, seed: int) -> Brain:
     """Tune every cortical voxel to the content of the stimuli.

@@ -10,8 +10,7 @@ from functools import cache
 import numpy as np
 from scipy.spatial import cKDTree
 
-from ..tables import ROI_LABELS
-from .areas import AREAS, BACKGROUND, EARLY, EMPTY_LABELS, FAMILIES, STREAMS
+from .areas import AREAS, BACKGROUND, EARLY, EMPTY_LABELS, FAMILIES, ROI_LABELS, STREAMS
 from .retinotopy import LABELS, Retinotopy, map_retinotopy
 
 HEMISPHERES = ("lh", "rh")
@@ -133,20 +132,20 @@ def _labels(members, retinotopy: Retinotopy, general, distance, middle, side):
         "prf-visualrois": retinotopy.label.astype(np.int16),
         "prf-eccrois": retinotopy.ecc_label.astype(np.int16),
         "streams": _streams(retinotopy.label, general, middle, side),
+        "Kastner2015": retinotopy.label.astype(np.int16),  # its first seven labels; the others are empty
     }
     localised = [area for area in AREAS if area.volume]
     for volume in dict.fromkeys(area.volume for area in localised):
-        codes = {name: code for code, name in ROI_LABELS[volume].items()}
         labels[volume] = np.zeros(N_VERTICES, np.int16)
         for area in localised:
             if area.volume == volume:
                 free = members[area.id] & (labels[volume] == 0)
-                labels[volume][free] = codes[area.id]
+                labels[volume][free] = 1 + ROI_LABELS[volume].index(area.id)
     return labels
 
 
 def _streams(visual, general, middle, side):
-    codes = {name: code for code, name in ROI_LABELS["streams"].items()}
+    codes = {name: code for code, name in enumerate(ROI_LABELS["streams"], 1)}
     centres = np.array(list(STREAMS.values())) * [-1 if side == "lh" else 1, 1, 1]
     nearest = cKDTree(centres).query(middle)[1]
     stream = np.array([codes[name] for name in STREAMS], np.int16)[nearest]

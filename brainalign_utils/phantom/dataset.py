@@ -21,16 +21,16 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from ..settings import PhantomSettings
-from ..tables import ROI_LABELS, SUBJECTS, subject_name
+from ..tables import SUBJECTS, subject_name
 from . import writer
 from .annotations import coco_annotations
-from .areas import BEST_INSTRUCTIONS, FAMILIES
+from .areas import BEST_INSTRUCTIONS, FAMILIES, REAL_SESSIONS, ROI_LABELS
 from .channels import COUNTS, Channels, picture_channels, stack_channels
 from .cortex import HEMISPHERES
 from .experiment import N_STIMULI, N_TRIALS, Experiment, coco_split, make_experiment, stimulus_table
 from .grid import Layout, make_layout
 from .scenes import Scene, draw_scene, stimulus_seed
-from .subject_files import CTAB_NOTES, write_subject
+from .subject_files import COLOURED, write_subject
 
 IMAGES_A_JOB = 24
 BYTES_AN_IMAGE = 20_000
@@ -40,7 +40,8 @@ FIXED_BYTES = 30_000_000
 README = """Truth of a phantom dataset. Nothing here is a measurement of a brain.
 
 expected.yml               numbers that `brainalign doctor` should find in ../nsd
-planted.yml                saturated betas, voxels without data, empty labels, voxels outside nsdgeneral
+planted.yml                what is not clean: saturated betas, voxels constant in one session or in all,
+                           NaN ncsnr in the file, empty labels, ROI voxels outside nsdgeneral
 stimuli.parquet            what each picture holds, by nsd_id (0-based)
 families.yml               content families, their scene channels and the instructions that ask for them
 subjAA/voxels.parquet      a row a voxel of the brain mask, C order: position, labels, ncsnr, receptive field
@@ -83,7 +84,8 @@ def make_phantom(
     subjects : sequence of int
         NSD subjects to simulate, 1 to 8.
     sessions_by_subject : mapping of int to int
-        Sessions of subjects who have fewer than ``settings.n_sessions``.
+        Sessions of some subjects; by default those who did not complete the real experiment have fewer than
+        ``settings.n_sessions``, in proportion.
     n_jobs : int
         Processes; all cores by default.
     progress_bar : bool
@@ -132,7 +134,8 @@ def _sessions(settings, subjects, fewer):
     unknown = [s for s in (*subjects, *fewer) if s not in range(1, 9)]
     if unknown or not subjects:
         raise ValueError(f"subjects {unknown or '()'} do not exist; choose from 1 to 8")
-    sessions = {s: fewer.get(s, settings.n_sessions) for s in sorted(set(subjects))}
+    usual = {s: max(1, settings.n_sessions * REAL_SESSIONS[s] // 40) for s in range(1, 9)}
+    sessions = {s: fewer.get(s, usual[s]) for s in sorted(set(subjects))}
     wrong = {s: n for s, n in sessions.items() if not 1 <= n <= settings.n_sessions}
     if wrong:
         raise ValueError(
@@ -267,8 +270,8 @@ def _write_shared_tables(root, layouts, experiment: Experiment, reports):
     writer.write_mat(root / "nsd/nsddata/experiments/nsd/nsd_expdesign.mat", variables)
     labels = root / "nsd/nsddata/freesurfer/fsaverage/label"
     any_layout = next(iter(layouts.values()))
-    for volume in ("nsdgeneral", "streams"):
-        writer.write_ctab(labels / f"{volume}.mgz.ctab", ROI_LABELS[volume], CTAB_NOTES)
+    for volume in ("nsdgeneral", "streams", "Kastner2015"):
+        writer.write_ctab(labels / f"{volume}.mgz.ctab", ROI_LABELS[volume], volume in COLOURED)
         for side in HEMISPHERES:
             writer.write_surface(labels / f"{side}.{volume}.mgz", any_layout.surface_labels[side, volume])
     shared = (experiment.sharedix - 1).tolist()

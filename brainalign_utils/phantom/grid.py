@@ -10,8 +10,7 @@ from itertools import product
 import numpy as np
 from scipy.ndimage import binary_dilation
 
-from ..tables import ROI_VOLUMES
-from .areas import REAL_VOXELS
+from .areas import REAL_VOXELS, ROI_LABELS
 from .cortex import HEMISPHERES, N_VERTICES, Hemisphere, make_hemisphere
 
 VOXEL_SIZE = 1.8
@@ -145,7 +144,7 @@ def _grid_layout(hemispheres, size, subject) -> Layout:
     vertex %= N_VERTICES
     labels = {
         volume: np.where(side == 0, *(hemispheres[h].labels[volume][vertex] for h in HEMISPHERES))
-        for volume in ROI_VOLUMES
+        for volume in ROI_LABELS
     }
     wanted = np.any([values > 0 for values in labels.values()], axis=0)
     voxel = np.round(points[owner]).astype(int)
@@ -171,7 +170,7 @@ def _grid_layout(hemispheres, size, subject) -> Layout:
         subject, shape, ijk, side, vertex, labels,
         *(_pick(hemispheres, name, side, vertex) for name in ("profile", "reliability", "prf")),
         surfaces,
-        {(h, v): hemispheres[h].labels[v] for h in HEMISPHERES for v in ROI_VOLUMES},
+        {(h, v): hemispheres[h].labels[v] for h in HEMISPHERES for v in ROI_LABELS},
     )  # fmt: skip
     return _take_voxels(layout, source)
 

@@ -9,9 +9,9 @@ from scipy.spatial import cKDTree
 
 from ..nsd.design import RepeatMoments, zscore_session
 from ..nsd.reliability import ncsnr_from_moments, noise_ceiling
-from ..tables import BETA_SCALE, N_TRIALS_PER_SESSION, ROI_LABELS, subject_name
+from ..tables import BETA_SCALE, N_TRIALS_PER_SESSION, subject_name
 from . import writer
-from .areas import BEST_INSTRUCTIONS, FAMILIES
+from .areas import BEST_INSTRUCTIONS, FAMILIES, LOST_LABELS, ROI_LABELS
 from .brain import Brain, make_brain, session_betas
 from .channels import Channels
 from .cortex import HEMISPHERES, load_mesh
@@ -20,8 +20,10 @@ from .grid import Layout
 
 BETAS = "betas_fithrf_GLMdenoise_RR"
 N_SATURATED = 3
-CTAB_NOTES = {"VWFA-1": "visual word form area 1", "PPA": "parahippocampal place area", "V1d": "dorsal",
-              "midventral": "stream 2"}  # fmt: skip
+CONSTANTS = (0, 450)
+"""Values, times 300, of the voxels of nsdgeneral that are constant in all sessions."""
+COLOURED = ("Kastner2015",)
+"""ROI files whose colour table has further columns."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,8 @@ def write_subject(
     n_sessions, seed : int
     """
     folders = _Folders(root, layout.subject)
-    brain = make_brain(layout, channels, seed)
     planted = _plants(layout, n_sessions, seed)
+    brain = make_brain(layout, channels, seed).silence(list(planted["constant"]))
     trials = experiment.trials(layout.subject, n_sessions).reshape(n_sessions, N_TRIALS_PER_SESSION)
     halves = [RepeatMoments(len(brain.nsd_id), len(layout.ijk), squares=True) for _ in range(2)]
     total = np.zeros(len(layout.ijk))
@@ -99,7 +101,7 @@ def write_subject(
             moments.add(z[rows % 2 == half], rows[rows % 2 == half])
         if session == 1:
             first = _beta_check(layout, betas)
-    ncsnr = _write_reliability(folders, layout, halves)
+    ncsnr = _write_reliability(folders, layout, halves, planted["nan_ncsnr"])
     mean_beta = (total / trials.size).astype(np.float32)
     writer.write_volume(folders.betas / "meanbeta.nii.gz", layout, mean_beta)
     _write_anatomy(folders, layout, brain, valid, seed)
@@ -112,13 +114,30 @@ def write_subject(
 
 
 def _plants(layout: Layout, n_sessions: int, seed: int) -> dict:
-    """Voxels and trials that are saturated, and a voxel that is out of view in the last session."""
+    """What is not clean in real data.
+
+    Voxels and trials that are saturated; a voxel outside the field of view in the last session; voxels
+    without signal in all sessions; voxels with betas but NaN ncsnr in the file, in a localiser and in V1.
+    """
     rng = np.random.default_rng([seed, layout.subject, 51])
     voxels = rng.permutation(np.flatnonzero(layout.nsdgeneral))[: N_SATURATED + 1]
     trials = rng.integers(0, N_TRIALS_PER_SESSION, N_SATURATED)
     values = np.resize([32767, -32768], N_SATURATED)
     saturated = [(1, int(t), int(v), int(x)) for t, v, x in zip(trials, voxels[1:], values, strict=True)]
-    return {"saturated": saturated, "zero": (n_sessions, int(voxels[0])) if n_sessions > 1 else None}
+    clean = layout.nsdgeneral.copy()
+    clean[voxels] = False
+    rng = np.random.default_rng([seed, layout.subject, 54])
+    constant = dict(zip(rng.choice(np.flatnonzero(clean), len(CONSTANTS), False), CONSTANTS, strict=True))
+    if layout.subject in LOST_LABELS:
+        volume, name = LOST_LABELS[layout.subject]
+        lost = layout.labels[volume] == 1 + ROI_LABELS[volume].index(name)
+        constant |= dict.fromkeys(np.flatnonzero(lost & clean | lost & ~layout.nsdgeneral), 0)
+    clean[list(constant)] = False
+    localised = np.any([layout.labels[v] > 0 for v in layout.labels if v.startswith("floc-")], axis=0)
+    v1 = np.isin(layout.labels["prf-visualrois"], (1, 2))
+    nan_ncsnr = [rng.choice(np.flatnonzero(clean & region)) for region in (localised & ~v1, v1)]
+    zero = (n_sessions, int(voxels[0])) if n_sessions > 1 else None
+    return {"saturated": saturated, "zero": zero, "constant": constant, "nan_ncsnr": nan_ncsnr}
 
 
 def _plant(betas, planted, session):
@@ -127,6 +146,7 @@ def _plant(betas, planted, session):
             betas[trial, voxel] = value
     if planted["zero"] and planted["zero"][0] == session:
         betas[:, planted["zero"][1]] = 0
+    betas[:, list(planted["constant"])] = list(planted["constant"].values())
 
 
 def _planted_table(layout: Layout, planted) -> dict:
@@ -139,18 +159,20 @@ def _planted_table(layout: Layout, planted) -> dict:
     empty, outside = {}, {}
     for volume, names in ROI_LABELS.items():
         labels = layout.labels[volume]
-        empty[volume] = [name for code, name in names.items() if not (labels == code).any()]
+        empty[volume] = [name for code, name in enumerate(names, 1) if not (labels == code).any()]
         outside[volume] = int(((labels > 0) & ~layout.nsdgeneral).sum())
     return {
         "saturated": saturated,
         "zero_in_session": zero,
+        "constant": [{"ijk": ijk[voxel], "value": value} for voxel, value in planted["constant"].items()],
+        "nan_ncsnr": [ijk[voxel] for voxel in planted["nan_ncsnr"]],
         "empty_labels": {volume: names for volume, names in empty.items() if names},
         "roi_voxels_outside_nsdgeneral": outside,
     }
 
 
-def _write_reliability(folders, layout, halves):
-    """ncsnr by NSD's recipe from the betas as written; NaN outside the brain mask."""
+def _write_reliability(folders, layout, halves, nan_ncsnr):
+    """ncsnr by NSD's recipe from the betas as written; NaN outside the brain mask and where planted."""
     both = RepeatMoments(0, len(layout.ijk), squares=True)
     for name in ("count", "mean", "sum_of_squares"):
         odd, even = getattr(halves[1], name), getattr(halves[0], name)
@@ -158,6 +180,7 @@ def _write_reliability(folders, layout, halves):
     files = {"ncsnr": both, "ncsnr_split1": halves[0], "ncsnr_split2": halves[1]}
     estimates = {name: ncsnr_from_moments(moments) for name, moments in files.items()}
     for name, values in estimates.items():
+        values[nan_ncsnr] = np.nan
         writer.write_volume(folders.betas / f"{name}.nii.gz", layout, values, np.float32(np.nan))
     return estimates["ncsnr"]
 
@@ -175,12 +198,12 @@ def _write_anatomy(folders, layout: Layout, brain: Brain, valid, seed):
 
 
 def _write_rois(folders, layout: Layout):
-    """Volumes of both hemispheres and of each; -1 is not cortex, or the other hemisphere."""
+    """Volumes of both hemispheres and of each, float64; -1 is not cortex, or the other hemisphere."""
     for volume, labels in layout.labels.items():
         for prefix, sides in (("", (0, 1)), ("lh.", (0,)), ("rh.", (1,))):
-            shown = np.where(np.isin(layout.side, sides), labels, -1).astype(np.int16)
-            writer.write_volume(folders.func / f"roi/{prefix}{volume}.nii.gz", layout, shown, np.int16(-1))
-        writer.write_ctab(folders.labels / f"{volume}.mgz.ctab", ROI_LABELS[volume], CTAB_NOTES)
+            shown = np.where(np.isin(layout.side, sides), labels, -1).astype(np.float64)
+            writer.write_volume(folders.func / f"roi/{prefix}{volume}.nii.gz", layout, shown, -1)
+        writer.write_ctab(folders.labels / f"{volume}.mgz.ctab", ROI_LABELS[volume], volume in COLOURED)
 
 
 def native_mesh(side: str, subject: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -246,6 +269,8 @@ def _write_truth(folders, layout: Layout, brain: Brain, planted):
     table["family"] = np.where(brain.ncsnr > 0, best, "none")
     table["best_instructions"] = [" ".join(BEST_INSTRUCTIONS.get(family, ())) for family in table["family"]]
     table["saturated"] = np.isin(np.arange(len(table)), [voxel for *_, voxel, _ in planted["saturated"]])
+    table["constant"] = np.isin(np.arange(len(table)), list(planted["constant"]))
+    table["nan_ncsnr"] = np.isin(np.arange(len(table)), planted["nan_ncsnr"])
     table["zero_in_session"] = 0
     if planted["zero"]:
         session, voxel = planted["zero"]
@@ -268,7 +293,7 @@ def _beta_check(layout: Layout, betas):
 def _expected(layout: Layout, ncsnr, trials, first) -> dict:
     visual = layout.labels["prf-visualrois"]
     count = {
-        volume: {name: int((layout.labels[volume] == code).sum()) for code, name in names.items()}
+        volume: {name: int((layout.labels[volume] == code).sum()) for code, name in enumerate(names, 1)}
         for volume, names in ROI_LABELS.items()
     }
     ceiling = 100 * np.nanmedian(noise_ceiling(ncsnr[layout.nsdgeneral], 3))

@@ -3,7 +3,7 @@
 import gzip
 import io
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import h5py
@@ -80,12 +80,11 @@ def write_surface(path: Path, values) -> None:
     write_bytes(path, gzip.compress(image.to_bytes(), 6, mtime=0))
 
 
-def write_ctab(path: Path, names: Mapping[int, str], notes: Mapping[str, str]) -> None:
-    """Names of labels, one ``<int> <name>`` a line, some with a tab and a note behind."""
-    lines = [
-        f"{code} {name}" + (f"\t{notes[name]}" if name in notes else "")
-        for code, name in {0: "Unknown", **names}.items()
-    ]
+def write_ctab(path: Path, names: Sequence[str], colours: bool = False) -> None:
+    """Names of labels, one ``<int> <name>`` a line; with ``colours``, further columns behind a tab."""
+    lines = [f"{code} {name}" for code, name in enumerate(("Unknown", *names))]
+    if colours:
+        lines = [f"{line}\t{10 * code}\t{255 - 10 * code}\t0" for code, line in enumerate(lines)]
     write_bytes(path, ("\n".join(lines) + "\n").encode())
 
 

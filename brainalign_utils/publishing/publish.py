@@ -5,13 +5,17 @@ and only then puts it where readers find it; ``check`` looks at it again; ``wher
 ``serve`` shows it; ``pdf`` prints all of it into one file.
 """
 
-import argparse
+import contextlib
 import functools
 import http.server
 import shutil
 import sys
 from pathlib import Path
 
+import click
+
+from .. import DEFAULT_SETTINGS
+from ..cli import run
 from ..settings import Settings, load_settings, project_root
 from .book.contents import BookError, pages
 from .book.rendering import check, print_pdf, render
@@ -66,37 +70,35 @@ def serve(folder: Path, port: int) -> None:
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
         print(f"http://localhost:{port}/  (Ctrl-C ends)")
-        server.serve_forever()
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
+
+
+@click.command(name="publish")
+@click.argument("action", type=click.Choice(("build", "check", "where", "serve", "pdf")))
+@click.option("--settings", default=DEFAULT_SETTINGS, show_default=True)
+@click.option("--port", type=int, default=8000, show_default=True)
+def command(action, settings, port):
+    """From executed notebooks to the book."""
+    settings = settings_of_study(settings)
+    html = settings.paths.root / "html"
+    if action == "build":
+        build(settings)
+    elif action == "pdf":
+        print(f"The book on paper: {build_pdf(settings)}")
+    elif action == "serve":
+        serve(html, port)
+    elif action == "check":
+        if problems := check(html, project_root(), settings.data):
+            raise BookError("the book is not whole:\n  " + "\n  ".join(problems))
+        print(f"{len(pages(project_root(), settings.data))} pages, no traceback, every image in place")
+    else:
+        print(f"The book: {html / 'index.html'}  (or `make serve`)")
 
 
 def main(arguments=None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("action", choices=("build", "check", "where", "serve", "pdf"))
-    parser.add_argument("--settings", default="workflow/config/phantom.yml")
-    parser.add_argument("--port", type=int, default=8000)
-    options = parser.parse_args(arguments)
-    settings = settings_of_study(options.settings)
-    html = settings.paths.root / "html"
-    try:
-        if options.action == "build":
-            build(settings)
-        elif options.action == "pdf":
-            print(f"The book on paper: {build_pdf(settings)}")
-        elif options.action == "serve":
-            serve(html, options.port)
-        elif options.action == "check":
-            if problems := check(html, project_root(), settings.data):
-                raise BookError("the book is not whole:\n  " + "\n  ".join(problems))
-            print(f"{len(pages(project_root(), settings.data))} pages, no traceback, every picture in place")
-        else:
-            print(f"The book: {html / 'index.html'}  (or `make serve`)")
-    except BookError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 0
-    return 0
+    return run(command, arguments)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..features import store
+from .. import store
 from ..figures import surface
 from ..figures.flat import HEMISPHERES, to_vertices
 from ..results import study

@@ -169,7 +169,16 @@ def _best_of_each_region(cv_score, masks, groups) -> np.ndarray:
 
 
 def layer_table(scores: xr.Dataset, ceiling=None, min_ceiling: float = 0.05, kind="variance", **labels):
-    """As :func:`alignment_table`, with a row for every layer (figure 5)."""
+    """As :func:`alignment_table`, with a row for every layer (figure 5).
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> scores = study.open_scores(settings, 1, "vit-h")
+    >>> table = layer_table(scores, scores.noise_ceiling.values, subject=1, model="vit-h")
+    >>> list(table.columns[-7:])
+    ['depth', 'n_voxels', 'n_dropped', 'share_dropped', 'mean', 'sem', 'absent']
+    """
     r = scores.r.values
     values = r if ceiling is None else normalised_alignment(r, ceiling, min_ceiling, kind)
     head = labels | {"convention": "default", "metric": _metric(ceiling), "layer_choice": "each"}

@@ -93,6 +93,14 @@ def by_kind(table: pd.DataFrame) -> pd.DataFrame:
     ----------
     table : DataFrame
         Columns kind, instruction, mean.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame(
+    ...     {"kind": ["count", "count"], "instruction": ["IU3", "IC"], "mean": [0.5, 0.3]}
+    ... )
+    >>> by_kind(table).loc["count"].to_dict()
+    {'count-related': 0.5, 'other': 0.3}
     """
     kinds = {i: kind for kind, ids in INSTRUCTION_KINDS.items() for i in ids}
     named = table.assign(asks=table.instruction.map(kinds).fillna("other"))
@@ -130,6 +138,16 @@ def concept_groups(
     ------
     ConceptError
         If a column of ``objects`` is missing.
+
+    Examples
+    --------
+    >>> objects = pd.DataFrame(
+    ...     [[3, "dog", "animal", 0.4], [3, "dog", "animal", 0.1], [8, "bus", "vehicle", 0.5]],
+    ...     columns=["nsd_id", "category", "supercategory", "area_fraction"],
+    ... )
+    >>> groups = concept_groups(objects, [3, 5, 8])
+    >>> groups[["has-animal", "recognition", "no-people"]].sum().to_dict()
+    {'has-animal': 1, 'recognition': 2, 'no-people': 3}
     """
     if missing := [c for c in OBJECT_COLUMNS if c not in objects]:
         raise ConceptError(

@@ -32,7 +32,15 @@ def instruction_scores(settings: Settings, subject: int, model: str) -> xr.DataA
 
 
 def normalised_instruction_scores(settings: Settings, subject: int, model: str) -> xr.DataArray:
-    """:func:`instruction_scores` divided by the ceiling; voxels below the threshold are NaN."""
+    """:func:`instruction_scores` divided by the ceiling; voxels below the threshold are NaN.
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> scores = normalised_instruction_scores(settings, 1, "instructblip")
+    >>> scores.instruction.values.tolist()
+    ['IU1', 'IU2', 'CR', 'IC']
+    """
     scores = instruction_scores(settings, subject, model)
     ceiling = study.open_voxels(settings, subject).noise_ceiling.values
     values = scoring.normalised_alignment(scores.values, ceiling, settings.stats.min_ceiling)
@@ -47,6 +55,16 @@ def winner_tables(
     Parameters
     ----------
     scores : mapping of model to subject to DataArray of :func:`normalised_instruction_scores`
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> each = {s: normalised_instruction_scores(settings, s, "instructblip") for s in (1, 2)}
+    >>> scores = {"instructblip": each}
+    >>> table, agreement = winner_tables(settings, scores)
+    >>> of_region = table[(table.subject == 1) & (table.roi == "nsdgeneral")]
+    >>> bool(abs(of_region.share.sum() - 1) < 1e-9), agreement.empty  # agreement needs two models
+    (True, True)
     """
     ids = [row.id for row in settings.instruction_rows()]
     shares, agreements = [], []
@@ -67,7 +85,15 @@ def winner_tables(
 
 
 def layer_table(settings: Settings, models, rois) -> pd.DataFrame:
-    """Ceiling-normalised alignment of every layer, mean over instructions, per subject and over all."""
+    """Ceiling-normalised alignment of every layer, mean over instructions, per subject and over all.
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> table = layer_table(settings, ["vit-h"], ["prf-visual"])
+    >>> sorted(map(str, table.subject.unique()))
+    ['1', '2', 'all']
+    """
     tables = []
     for subject, model, scores in study.all_scores(settings, models):
         table = alignment.layer_table(
@@ -88,6 +114,15 @@ def concept_table(settings: Settings, models, objects: pd.DataFrame, rois, setti
     ----------
     objects : DataFrame as :func:`brainalign_utils.nsd.coco.read_objects` returns it
     setting : Series of "indoor"/"outdoor" by nsd_id, optional
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> ids = study.open_responses(settings, 1).test_nsd_id.values
+    >>> objects = coco.read_objects(settings.paths.coco, nsd.read_stim_info(settings.paths.nsd), ids)
+    >>> table = concept_table(settings, ["vit-h"], objects, ["nsdgeneral"])
+    >>> sorted(table.kind.unique())
+    ['category', 'count', 'recognition', 'scene']
     """
     tables = []
     for subject in settings.subjects:
@@ -131,6 +166,13 @@ def cross_subject_ceilings(settings: Settings, progress_bar: bool = True) -> dic
     ceilings : dict of subject to Dataset over ``voxel``
         ``ceiling`` (all other subjects together) and the variables of
         :func:`brainalign_utils.stats.cross_subject.extrapolated_ceiling`.  NaN in a study of one subject.
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> ceilings = cross_subject_ceilings(settings, progress_bar=False)
+    >>> {subject: ceiling.ceiling.dims for subject, ceiling in ceilings.items()}
+    {1: ('voxel',), 2: ('voxel',)}
     """
     tests = {}
     for subject in settings.subjects:

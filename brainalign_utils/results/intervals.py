@@ -1,7 +1,7 @@
 """Region means over resampled test images, for every instruction of one subject and model.
 
-The images are drawn from the seed alone.  Samples of different models, instructions and subjects (who all
-saw the shared images) therefore belong together: any difference between them is a difference of samples.
+How often an image is in a sample follows from the seed and its id alone.  Samples of different models,
+instructions and subjects therefore belong together: any difference between them is a difference of samples.
 """
 
 from collections.abc import Sequence
@@ -42,6 +42,16 @@ def region_samples(
     samples : DataArray of dims (sample, instruction, roi)
         Sample 0 is the observed score.  NaN where a region is absent, or where predictions are the
         same for all images.
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> scores = study.open_scores(settings, 1, "vit-h")
+    >>> Y_test = fitting.targets(study.open_responses(settings, 1))[1]
+    >>> predictions = study.open_predictions(settings, 1, "vit-h")
+    >>> samples = region_samples(predictions, scores, Y_test, ["nsdgeneral"], n_bootstraps=10)
+    >>> dict(samples.sizes)
+    {'sample': 11, 'instruction': 1, 'roi': 1}
     """
     present = [roi for roi in rois if scores.roi_mask.sel(roi=roi).any()]
     best = alignment.best_layers(scores)
@@ -60,7 +70,7 @@ def region_samples(
     for row in best.itertuples():
         rois_of[f"{row.instruction}/{row.layer}"].append(row.roi)
     samples = paired.bootstrap_scores(
-        y_true, named, weights, n_bootstraps, seed, rois=present, rois_of=rois_of
+        y_true, named, weights, n_bootstraps, seed, present, rois_of, predictions.test_nsd_id.values
     )
     instructions = list(dict.fromkeys(best.instruction))
     result = xr.DataArray(

@@ -34,7 +34,15 @@ def authors_regions(voxels) -> tuple[dict, dict]:
 
 
 def choice_table(settings: Settings, models, layer_choices=("best",)) -> pd.DataFrame:
-    """Alignment of models under each ceiling and convention, from the study's own fits."""
+    """Alignment of models under each ceiling and convention, from the study's own fits.
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> table = choice_table(settings, ["vit-h"])
+    >>> sorted(table.ceiling_name.unique())
+    ['cross-subject', 'ncsnr', 'none']
+    """
     tables = []
     for subject in settings.subjects:
         ceilings, authors = _of_subject(settings, subject)
@@ -51,7 +59,14 @@ def choice_table(settings: Settings, models, layer_choices=("best",)) -> pd.Data
 
 
 def claim_alignment(settings: Settings) -> pd.DataFrame:
-    """Alignment as claims take it: ours for the answering component, the authors' for all components."""
+    """Alignment as claims take it: ours for the answering component, the authors' for all components.
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> sorted(claim_alignment(settings).convention.unique())
+    ['authors', 'default']
+    """
     tables = [study.alignment_table(settings)]
     for subject in settings.subjects:
         authors = authors_regions(study.open_voxels(settings, subject))
@@ -104,6 +119,12 @@ def convention_table(choices: pd.DataFrame, roi: str) -> pd.DataFrame:
     choices : DataFrame of :func:`choice_table`
     roi : str
         A region that the authors' volumes stand for.
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> convention_table(choice_table(settings, ["vit-h"]), "prf-visual").shape
+    (1, 4)
     """
     volume = next(v for v, name in alignment.AUTHORS_VOLUMES.items() if name == roi)
     part = choices[choices.roi.isin([roi, f"{volume}==1"])]

@@ -10,9 +10,9 @@ import pandas as pd
 import xarray as xr
 from filelock import FileLock
 
+from .. import store
 from ..artifacts import file_hash
 from ..encoding.algebra import normalise
-from ..features import store
 from ..figures import flat
 from ..figures.flat import Cortex, to_vertices
 from ..models import MODEL_BY_ID

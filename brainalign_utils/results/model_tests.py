@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ..features import store
+from .. import store
 from ..settings import Settings
 from ..stats import paired
 from ..stats import tests as stats
@@ -17,6 +17,13 @@ def model_samples(settings: Settings, models) -> xr.DataArray:
     -------
     samples : DataArray of dims (subject, sample, model, roi)
         Sample 0 is the observed score.
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> samples = model_samples(settings, ["vit-h", "instructblip"])
+    >>> samples.dims, samples.sizes["model"]
+    (('subject', 'sample', 'model', 'roi'), 2)
     """
     arrays = [
         xr.concat(
@@ -36,6 +43,13 @@ def instruction_pairs(settings: Settings, model: str, rois) -> pd.DataFrame:
     -------
     table : DataFrame
         As :func:`paired.compare_pairs`: a, b, roi, estimate (a - b), low, high, se, p, q.
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> table = instruction_pairs(settings, "instructblip", ["prf-visual"])
+    >>> len(table)  # four instructions, six pairs
+    6
     """
     arrays = [store.open_dataset(settings.paths.samples(s, model)).alignment for s in settings.subjects]
     mean = paired.mean_over_subjects([a.sel(roi=list(rois)) for a in arrays])
@@ -59,6 +73,13 @@ def interaction_table(samples: xr.DataArray, reference: str, rois) -> pd.DataFra
     -------
     table : DataFrame
         model, statistic, df, p, q (Benjamini-Hochberg over models).  NaN for a model without scores.
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> samples = model_samples(settings, ["vit-h", "instructblip"])
+    >>> list(interaction_table(samples, "vit-h", ["prf-visual", "places"]).model)
+    ['instructblip']
     """
     mean = paired.mean_over_subjects(list(samples))
     present = [roi for roi in rois if np.isfinite(mean.sel(roi=roi, model=reference)[0])]
@@ -88,6 +109,14 @@ def subject_table(samples: xr.DataArray, reference: str, rois) -> pd.DataFrame:
     table : DataFrame
         model, roi, n_subjects, n_positive (subjects in which the model is above), p, smallest_p (the least
         that so many subjects can reach).
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> samples = model_samples(settings, ["vit-h", "instructblip"])
+    >>> table = subject_table(samples, "vit-h", ["prf-visual"])
+    >>> int(table.n_subjects[0]), float(table.smallest_p[0])
+    (2, 0.5)
     """
     observed = samples.isel(sample=0)
     rows = []

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from .. import store
 from ..encoding.regions import bootstrap_roi
-from ..features import store
 from ..settings import Settings
 from ..stats.tests import subject_interval
 from . import study
@@ -64,6 +64,13 @@ def open_partition(settings: Settings, subject: int, model: str, layer: int | No
     ------
     KeyError
         When the layer was not fitted.
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> parts = open_partition(settings, 1, "instructblip")
+    >>> parts.shared.dims, parts.region_shared.dims
+    (('pair', 'voxel'), ('pair', 'measure', 'roi', 'bound'))
     """
     parts = store.open_dataset(settings.paths.partition(subject, model))
     if layer is not None:
@@ -79,7 +86,15 @@ def open_partition(settings: Settings, subject: int, model: str, layer: int | No
 
 
 def triple_table(parts: xr.Dataset, roi: str, measure: str = "normalised") -> pd.DataFrame:
-    """Seven parts of each triple of instructions in a region: triple, part, value, low, high."""
+    """Seven parts of each triple of instructions in a region: triple, part, value, low, high.
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> table = triple_table(open_partition(settings, 1, "instructblip"), "higher")
+    >>> list(table.part)
+    ['a', 'b', 'c', 'ab', 'ac', 'bc', 'abc']
+    """
     values = parts.region_triple_parts.sel(roi=roi, measure=measure)
     names = {"mean": "value", "low": "low", "high": "high"}
     columns = {column: values.sel(bound=bound).to_series() for bound, column in names.items()}
@@ -100,6 +115,13 @@ def pair_table(settings: Settings, models, rois, measure: str = "normalised") ->
     table : DataFrame
         subject, model, roi, instruction_a, instruction_b, unique_a, unique_b, shared, shared_fraction
         (of the sum of the parts; NaN where that is not positive).
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> table = pair_table(settings, ["instructblip"], ["higher"])
+    >>> len(table)  # two subjects, six pairs of four instructions
+    12
     """
     tables = []
     for subject, model, parts in _stored(settings, models):
@@ -121,6 +143,13 @@ def unique_table(settings: Settings, models, rois, measure: str = "normalised") 
     table : DataFrame
         panel (region), instruction, subject (number, or "all"), value; low and high (smallest and largest
         subject) for "all".
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> table = unique_table(settings, ["instructblip"], ["higher"])
+    >>> sorted(table.instruction.unique())
+    ['CR', 'IC', 'IU1', 'IU2']
     """
     rows = []
     for subject, model, parts in _stored(settings, models):
@@ -147,6 +176,13 @@ def early_higher_table(
     table : DataFrame
         panel (the other instruction), roi, subject (number, or "all"), value; low and high (95 %, t across
         subjects) for "all".
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> pairs = pair_table(settings, ["instructblip"], ["prf-visual", "higher"])
+    >>> sorted(early_higher_table(pairs, "IC").panel.unique())
+    ['CR', 'IU1', 'IU2']
     """
     own = pairs[(pairs.instruction_a == reference) | (pairs.instruction_b == reference)]
     other = np.where(own.instruction_a == reference, own.instruction_b, own.instruction_a)

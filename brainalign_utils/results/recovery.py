@@ -92,16 +92,16 @@ def recover_profiles(
         What the images hold.
     families : sequence of str
     roi_mask : bool array of shape (n_rois, n_voxels)
-        Regions without voxels are left out.
+        Regions without voxels are left out, and so are voxels without signal or prediction.
     rois : sequence of str
     """
     channels, tables = np.asarray(channels, float), []
-    for roi, mask in zip(rois, np.asarray(roi_mask, bool), strict=True):
+    planted, estimated = np.asarray(planted, float), np.asarray(estimated, float)
+    known = (np.ptp(planted, axis=0) > 0) & np.isfinite(estimated).all(0)
+    for roi, mask in zip(rois, np.asarray(roi_mask, bool) & known, strict=True):
         if not mask.any():
             continue
-        truth, found = (
-            _profile(np.asarray(a, float)[:, mask].mean(1), channels) for a in (planted, estimated)
-        )
+        truth, found = (_profile(a[:, mask].mean(1), channels) for a in (planted, estimated))
         passed = np.corrcoef(truth, found)[0, 1] >= MIN_PROFILE_CORRELATION
         half = 1.96 / np.sqrt(max(len(channels) - 3, 1))
         low, high = np.tanh(np.arctanh(found) - half), np.tanh(np.arctanh(found) + half)

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from .. import store
 from ..encoding import fitting as encoding
-from ..features import store
+from ..features.store import read_features
 from ..models import MODEL_BY_ID
 from ..settings import Settings
 from ..stats import scoring
@@ -22,12 +23,28 @@ z-scored by themselves."""
 
 
 def open_scores(settings: Settings, subject: int, model: str) -> xr.Dataset:
-    """Scores of one subject and model; dims (space, voxel)."""
+    """Scores of one subject and model; dims (space, voxel).
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> scores = open_scores(settings, 1, "instructblip")
+    >>> sorted(scores.data_vars), scores.r.dims
+    (['best_alpha', 'cv_score', 'r', 'r2'], ('space', 'voxel'))
+    """
     return store.open_kept(settings.paths.scores(subject, model))
 
 
 def open_responses(settings: Settings, subject: int) -> xr.Dataset:
-    """Responses of one subject, as :func:`brainalign_utils.nsd.load_responses` made them."""
+    """Responses of one subject, as :func:`brainalign_utils.nsd.load_responses` made them.
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> responses = open_responses(settings, 1)
+    >>> responses.train.dims, responses.test.dims
+    (('train_stimulus', 'voxel'), ('repeat', 'test_stimulus', 'voxel'))
+    """
     if settings.scores_only:
         raise store.StoreError(
             f"study {settings.name!r} has published scores, no responses; run it on the dataset: make paper"
@@ -36,8 +53,23 @@ def open_responses(settings: Settings, subject: int) -> xr.Dataset:
 
 
 def open_voxels(settings: Settings, subject: int) -> xr.Dataset:
-    """Regions, ceilings and places of one subject's voxels (:func:`brainalign_utils.nsd.describe_voxels`)."""
+    """Regions, ceilings and places of one subject's voxels (:func:`brainalign_utils.nsd.describe_voxels`).
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> voxels = open_voxels(settings, 1)
+    >>> voxels.noise_ceiling.dims, voxels.roi_mask.dims
+    (('voxel',), ('roi', 'voxel'))
+    """
     return store.open_kept(settings.paths.voxels(subject))
+
+
+def test_image_ids(settings: Settings) -> np.ndarray:
+    """nsd_id of every test image that some subject saw, sorted; subjects with fewer sessions saw fewer."""
+    return np.unique(
+        np.concatenate([open_responses(settings, s).test_nsd_id.values for s in settings.subjects])
+    )
 
 
 def surface_map(settings: Settings, subject: int) -> dict[str, np.ndarray]:
@@ -72,11 +104,18 @@ def open_variants(settings: Settings, subject: int, model: str) -> Iterator[tupl
 
 
 def feature_reader(settings: Settings, model: str) -> Callable[[pd.Series, np.ndarray], np.ndarray]:
-    """Reader of one model's features: (row of the table of spaces, nsd_ids) -> (n_stimuli, n_features)."""
+    """Reader of one model's features: (row of the table of spaces, nsd_ids) -> (n_stimuli, n_features).
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> read = feature_reader(settings, "vit-h")
+    >>> space = feature_spaces(settings.paths.features("vit-h")).iloc[0]
+    >>> read(space, open_responses(settings, 1).test_nsd_id.values[:5]).shape[0]
+    5
+    """
     folder = settings.paths.features(model)
-    return lambda space, ids: store.read_features(
-        folder, space.component, space.instruction, int(space.layer), ids
-    )
+    return lambda space, ids: read_features(folder, space.component, space.instruction, int(space.layer), ids)
 
 
 def best_common_layer(settings: Settings, subject: int, model: str) -> tuple[str, int]:
@@ -107,6 +146,14 @@ def partition_layers(settings: Settings, subject: int, model: str, rois) -> tupl
         Best on training folds: over all voxels ("common", "all") or over the region's ("roi").
     layers : list of int
         Layers to fit.
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> masks = {"all": np.ones(open_voxels(settings, 1).sizes["voxel"], bool)}
+    >>> component, layer_of_roi, layers = partition_layers(settings, 1, "instructblip", masks)
+    >>> component, list(layer_of_roi.index)
+    ('language', ['all'])
     """
     component, common = best_common_layer(settings, subject, model)
     layer_of_roi = pd.Series(common, index=list(rois), name="layer")
@@ -116,7 +163,8 @@ def partition_layers(settings: Settings, subject: int, model: str, rois) -> tupl
         return component, layer_of_roi, sorted(set(scores.layer.values))
     if settings.partition.layers == "roi":
         for name, mask in rois.items():
-            layer_of_roi[name] = _best_layer(scores, mask)
+            if np.isfinite(scores.cv_score.values[:, mask]).any():  # without scores, the common layer
+                layer_of_roi[name] = _best_layer(scores, mask)
     return component, layer_of_roi, sorted({common, *layer_of_roi})
 
 
@@ -128,13 +176,20 @@ def instruction_features(
     Returns
     -------
     features : dict instruction -> (train (n_train, n_features), test (n_test, n_features))
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> features = instruction_features(settings, 1, "instructblip", "language", 1)
+    >>> list(features), features["IC"][0].shape[1] == features["IC"][1].shape[1]
+    (['IU1', 'IU2', 'CR', 'IC'], True)
     """
     responses = open_responses(settings, subject)
     n_train = responses.sizes["train_stimulus"]
     ids = np.concatenate([responses.train_nsd_id.values, responses.test_nsd_id.values])
     features = {}
     for row in settings.instruction_rows():
-        X = store.read_features(settings.paths.features(model), component, row.id, layer, ids)
+        X = read_features(settings.paths.features(model), component, row.id, layer, ids)
         features[row.id] = encoding.standardise(X[:n_train], X[n_train:])
     return features
 
@@ -147,7 +202,13 @@ def all_scores(settings: Settings, models=None) -> Iterator[tuple[int, str, xr.D
 
 
 def main_component(model: str) -> str:
-    """Component that stands for the model in comparisons: the last, which gives the answer."""
+    """Component that stands for the model in comparisons: the last, which gives the answer.
+
+    Examples
+    --------
+    >>> main_component("instructblip"), main_component("vit-h")
+    ('language', 'vision')
+    """
     return MODEL_BY_ID[model].components[-1][0]
 
 
@@ -190,6 +251,14 @@ def alignment_table(
     ----------
     main_only : bool
         Keep only the component that stands for the model.
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> table = alignment_table(settings, models=["vit-h", "instructblip"])
+    >>> means = table.groupby(["model", "roi"])["mean"].mean().unstack()
+    >>> means.shape[0], "prf-visual" in means
+    (2, True)
     """
     tables = []
     for subject, model, scores in all_scores(settings, models):
@@ -226,6 +295,14 @@ def comparison_table(settings: Settings, models=None, reference: str = "vit-h") 
         model, roi, subject (number, or "all"), value; for "all" also low, high, ceiling (1 by construction),
         null_low, null_high (range over subjects and shuffles), difference, p, q and mark: ``+`` or ``-``
         where the model is above or below the reference at q < alpha.
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> table = comparison_table(settings)
+    >>> reference = table[(table.subject == "all") & (table.model == "vit-h")]
+    >>> bool(reference.p.isna().all())  # the reference is not tested against itself
+    True
     """
     models = list(models or settings.models)
     paths, stats = settings.paths, settings.stats

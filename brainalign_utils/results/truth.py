@@ -8,7 +8,7 @@ import yaml
 from ..encoding.partitioning import bootstrap_roi, partition_instructions
 from ..models import MODEL_BY_ID
 from ..settings import Settings
-from ..stats import similarity
+from ..stats import scoring, similarity
 from ..tables import NO_INSTRUCTION, PAPER_GROUPS, SUBJECTS, subject_name
 from . import figure_tables as results
 from . import recovery, study
@@ -61,8 +61,10 @@ def ceiling_rows(settings: Settings) -> pd.DataFrame:
     for subject in settings.subjects:
         responses = study.open_responses(settings, subject)
         planted = planted_voxels(settings, subject, responses)
-        usable = ~(planted.saturated | (planted.zero_in_session > 0)).to_numpy()
-        masks = responses.roi_mask.sel(roi=list(PAPER_GROUPS)).values & usable
+        usable = ~(
+            planted[["saturated", "constant", "nan_ncsnr"]].any(axis=1) | (planted.zero_in_session > 0)
+        )
+        masks = responses.roi_mask.sel(roi=list(PAPER_GROUPS)).values & usable.to_numpy()
         ceilings = (planted.noise_ceiling_3.to_numpy(), responses.noise_ceiling.values)
         table = recovery.recover_medians(
             "noise-ceiling", "noise ceiling (median)", *ceilings, masks, PAPER_GROUPS
@@ -166,17 +168,15 @@ def layer_rows(settings: Settings, model: str, tolerance: float = 0.02) -> pd.Da
     for subject in settings.subjects:
         scores = study.open_scores(settings, subject, model)
         scores = scores.isel(space=scores.component.values == component)
-        layers = np.unique(scores.layer.values)
         masks = scores.roi_mask.sel(roi=list(PAPER_GROUPS)).values
-        r, cv = np.full((2, len(layers), len(masks)), np.nan)
-        for i, layer in enumerate(layers):
-            part = scores.isel(space=scores.layer.values == layer).mean("space")
-            r[i] = [np.nanmean(part.r.values[m]) for m in masks]
-            cv[i] = [np.nanmean(part.cv_score.values[m]) for m in masks]
-        chosen = r[cv.argmax(0), np.arange(len(masks))]
-        quantity = "test r: best layer, chosen layer"
+        by_layer = scores[["r", "cv_score"]].groupby("layer").mean()
+        r, cv = (scoring.roi_summary(by_layer[name].values, masks)["mean"] for name in ("r", "cv_score"))
+        chosen = r[np.nan_to_num(cv, nan=-np.inf).argmax(0), np.arange(len(masks))]
+        known = np.isfinite(r).any(0)  # without scores, there is nothing to choose
+        quantity, rois = "test r: best layer, chosen layer", np.array(PAPER_GROUPS)[known]
+        best = np.nanmax(r[:, known], axis=0)
         table = recovery.recover_values(
-            "layer-choice", quantity, PAPER_GROUPS, r.max(0), chosen, tolerance=tolerance
+            "layer-choice", quantity, rois, best, chosen[known], tolerance=tolerance
         )
         rows.append(table.assign(subject=subject))
     return pd.concat(rows, ignore_index=True)

@@ -9,9 +9,10 @@ import pandas as pd
 import xarray as xr
 from tqdm import tqdm
 
-from .. import nsd
+from .. import nsd, store
 from ..encoding import fitting as encoding
-from ..features import extraction, store
+from ..features import extraction
+from ..features.store import feature_spaces
 from ..models import MODEL_BY_ID
 from ..settings import Settings
 from ..stats import scoring
@@ -72,7 +73,7 @@ def fit_variants(settings: Settings, models, progress_bar: bool = True) -> None:
 def _fit(settings: Settings, model: str, pooling: str, responses: xr.Dataset, targets) -> xr.Dataset:
     own = pooling == settings.features.pooling
     folder = settings if own else pooled_settings(settings, pooling)
-    spaces, read = store.feature_spaces(folder.paths.features(model)), study.feature_reader(folder, model)
+    spaces, read = feature_spaces(folder.paths.features(model)), study.feature_reader(folder, model)
     wanted = spaces.instruction.isin([settings.caption_id(), NO_INSTRUCTION])
     spaces = spaces[wanted & (spaces.component == study.main_component(model))].reset_index(drop=True)
     ids = np.concatenate([responses.train_nsd_id.values, responses.test_nsd_id.values])
@@ -110,7 +111,14 @@ def _scores(X, X_test, targets, settings: Settings) -> tuple[np.ndarray, np.ndar
 
 
 def as_table(settings: Settings, models) -> pd.DataFrame:
-    """Mean raw correlation of the first subject under each pooling and analysis, for readers."""
+    """Mean raw correlation of the first subject under each pooling and analysis, for readers.
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> as_table(settings, ["vit-h"]).pooling.tolist()
+    ['generated']
+    """
     rows = []
     for model in models:
         scores = store.open_dataset(settings.paths.variants(settings.subjects[0], model))

@@ -34,10 +34,17 @@ def model_table(settings: Settings, models, reference: str, rois) -> tuple[pd.Da
         that the model predicts better, or worse, than the reference does at q < alpha; NaN for itself).
     regions : DataFrame
         model, roi, n_subjects, difference (raw r, model minus reference), p, q.
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> proportions, regions = model_table(settings, ["vit-h", "instructblip"], "vit-h", ["prf-visual"])
+    >>> list(regions.model)
+    ['instructblip']
     """
     shares, nulls = [], {}
     for subject in settings.subjects:
-        y, weights, masks = _subject(settings, subject, rois)
+        y, weights, masks, ids = _subject(settings, subject, rois)
         known = {m: results.best_predictions(settings, subject, m, "nsdgeneral") for m in models}
         captions = {m: caption_prediction(settings, each) for m, each in known.items()}
         for model, predicted in captions.items():
@@ -46,7 +53,7 @@ def model_table(settings: Settings, models, reference: str, rois) -> tuple[pd.Da
             )
             found = {"predicted": single.q.values < settings.stats.alpha}
             if model != reference:
-                test = _swap(settings, y, predicted, captions[reference], weights)
+                test = _swap(settings, y, predicted, captions[reference], weights, ids)
                 nulls.setdefault(model, []).append(test)
                 found |= _sides(test, settings.stats.alpha)
             tags = {"subject": subject, "model": model}
@@ -61,13 +68,20 @@ def instruction_table(settings: Settings, model: str, rois) -> tuple[pd.DataFram
     -------
     shares, regions : DataFrame
         With ``instruction`` in place of model; ``above`` is where it predicts better than captioning does.
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> proportions, regions = instruction_table(settings, "instructblip", ["prf-visual"])
+    >>> list(regions.instruction)
+    ['IU1', 'IU2', 'CR']
     """
     caption, shares, nulls = settings.caption_id(), [], {}
     for subject in settings.subjects:
-        y, weights, masks = _subject(settings, subject, rois)
+        y, weights, masks, ids = _subject(settings, subject, rois)
         predictions = results.best_predictions(settings, subject, model, "nsdgeneral")
         for instruction, predicted in _others(settings, predictions):
-            test = _swap(settings, y, predicted, predictions[caption], weights)
+            test = _swap(settings, y, predicted, predictions[caption], weights, ids)
             nulls.setdefault(instruction, []).append(test)
             tags = {"subject": subject, "instruction": instruction}
             known = np.isfinite(test.difference.values)
@@ -83,10 +97,17 @@ def stability_table(settings: Settings, model: str, rois) -> pd.DataFrame:
     table : DataFrame
         subject, roi, again (mean over voxels of the share of samples that the most frequent winner wins),
         sure (share of voxels where that is .95 or more), chance (one over the number of instructions).
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> table = stability_table(settings, "instructblip", ["nsdgeneral"])
+    >>> list(table.chance)
+    [0.25, 0.25]
     """
     tables = []
     for subject in settings.subjects:
-        y, _, masks = _subject(settings, subject, rois)
+        y, _, masks, _ = _subject(settings, subject, rois)
         predictions = list(results.best_predictions(settings, subject, model, "nsdgeneral").values())
         wins = similarity.winner_stability(y, predictions, seed=settings.stats.seed).max(0)
         inside = [wins[mask & np.isfinite(wins)] for mask in masks]
@@ -105,16 +126,15 @@ def _others(settings: Settings, predictions) -> Iterator[tuple[str, np.ndarray]]
 
 
 def _subject(settings: Settings, subject: int, rois):
-    """Test responses, plain weights of regions, and their masks."""
+    """Test responses, plain weights of regions, their masks, and the ids of the images."""
     responses = study.open_responses(settings, subject)
     masks = responses.roi_mask.sel(roi=list(rois)).values
-    return encoding.targets(responses)[1], scoring.roi_weights(masks), masks
+    y, ids = encoding.targets(responses)[1], responses.test_nsd_id.values
+    return y, scoring.roi_weights(masks), masks, ids
 
 
-def _swap(settings: Settings, y, a, b, weights) -> xr.Dataset:
-    return paired.swap_test(
-        y, a, b, weights, n_permutations=settings.stats.n_permutations, seed=settings.stats.seed
-    )
+def _swap(settings: Settings, y, a, b, weights, ids) -> xr.Dataset:
+    return paired.swap_test(y, a, b, weights, settings.stats.n_permutations, settings.stats.seed, ids)
 
 
 def _sides(test: xr.Dataset, alpha: float) -> dict[str, np.ndarray]:
@@ -139,6 +159,13 @@ def compared(shares: pd.DataFrame, regions: pd.DataFrame, column: str, alpha: fl
     """Both tables in one for readers: ``share above / share below``, mean over subjects, a row per item.
 
     A star marks regions whose mean differs from the reference, all subjects together (q < alpha).
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> proportions, regions = model_table(settings, ["vit-h", "instructblip"], "vit-h", ["prf-visual"])
+    >>> compared(proportions, regions, "model", 0.05).shape
+    (1, 1)
     """
     mean = shares.groupby([column, "roi"], sort=False)[["above", "below"]].mean().dropna()
     text = (

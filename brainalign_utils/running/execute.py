@@ -31,6 +31,7 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
+from .. import BrainalignError
 from ..artifacts import alone, peak_memory, record
 from ..registry import input_hashes
 from ..settings import load_settings, project_root
@@ -45,7 +46,7 @@ LONGEST_SOCKET_FOLDER = 80
 """Bytes; the path of a socket may have about 100."""
 
 
-class ParameterError(ValueError):
+class ParameterError(BrainalignError):
     """A parameter that the notebook does not declare."""
 
 
@@ -210,7 +211,7 @@ def main(arguments=None) -> int:
         os.environ.setdefault("TQDM_MININTERVAL", str(SECONDS_BETWEEN_STEPS))
     try:
         execute(options.source, options.target, {k: _value(k, v) for k, v in options.parameter})
-    except (OSError, ValueError) as error:  # a file, a parameter, the settings
+    except (OSError, BrainalignError) as error:  # a file, a parameter, the settings
         message = f"{error}"
     except PapermillExecutionError as error:
         trace = f"{error}\n" if hasattr(builtins, error.ename) else ""  # an error of ours is a sentence

@@ -13,9 +13,8 @@ from math import comb
 import pandas as pd
 
 from .. import registry
-from ..cluster import RULES, JobRequest
 from ..models import MODEL_BY_ID
-from ..settings import Settings
+from ..settings import RULES, JobRequest, Settings
 from ..tables import N_TRIALS_PER_SESSION, ROIS
 
 N_SESSIONS, N_VOXELS, N_IMAGES, N_SHARED, N_REPEATS = 40, 14_500, 10_000, 1000, 3
@@ -55,7 +54,7 @@ class Run:
     Attributes
     ----------
     kind : str
-        Rule of the workflow, of :data:`brainalign_utils.cluster.RULES`.
+        Rule of the workflow, of :data:`brainalign_utils.settings.RULES`.
     notebook : str
     model : str or None
     cpu_seconds, gpu_seconds : float

@@ -3,8 +3,8 @@
 Two engines.  :func:`swap_test` exchanges the two predictions of randomly chosen images: the exact test of
 "both predict equally well", per voxel and per region.  :func:`bootstrap_scores` resamples images for any
 number of models and regions at once: intervals, all pairs, and the interaction of region and model.
-Both draw the images from ``seed`` alone, so that subjects who saw the same images are resampled together
-and can be averaged.
+What happens to an image follows from ``seed`` and its id alone: subjects are resampled together on the images
+that they share, whatever else each of them saw, and can be averaged.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,6 +28,7 @@ def swap_test(
     roi_weights=None,
     n_permutations: int = 5000,
     seed: int = 0,
+    image_ids=None,
     block_size: int = 128,
     progress_bar: bool = False,
 ) -> xr.Dataset:
@@ -42,6 +43,8 @@ def swap_test(
     roi_weights : array of shape (n_voxels, n_rois), optional
         From :func:`scoring.roi_weights`; tests the regions' mean differences under the same swaps.
     n_permutations, seed : int
+    image_ids : int array of shape (n_stimuli,), optional
+        Decide, with ``seed``, which images are swapped in each permutation; 0, 1, 2, ... by default.
     block_size : int
         Voxels at a time; does not change the result.
 
@@ -66,7 +69,8 @@ def swap_test(
         )
     n_stimuli, n_voxels = np.shape(y_true)
     difference = correlation(y_true, pred_a) - correlation(y_true, pred_b)
-    swaps = _swaps(n_permutations, n_stimuli, seed)
+    ids = np.arange(n_stimuli) if image_ids is None else image_ids
+    swaps = _by_image(lambda rng: rng.integers(0, 2, n_permutations), ids, seed).astype(np.float32)
     weights = None if roi_weights is None else restrict_weights(roi_weights, np.isfinite(difference))
     roi_null = None if weights is None else np.zeros((n_permutations, weights.shape[1]))
     p = np.full(n_voxels, np.nan)
@@ -93,8 +97,9 @@ def swap_test(
     return result
 
 
-def _swaps(n_permutations, n_stimuli, seed):
-    return np.random.default_rng(seed).integers(0, 2, (n_permutations, n_stimuli)).astype(np.float32)
+def _by_image(draw, image_ids, seed) -> np.ndarray:
+    """What ``draw`` takes from each image's own stream of random numbers, one column an image."""
+    return np.stack([draw(np.random.default_rng([seed, image])) for image in image_ids], axis=1)
 
 
 def _swapped_differences(swaps, y, a, b):
@@ -123,7 +128,7 @@ def combine_subjects(results: Sequence[xr.Dataset], rois: Sequence[str]) -> pd.D
     Parameters
     ----------
     results : sequence of Dataset
-        From :func:`swap_test` with ``roi_weights``, the same seed and the same images in the same order.
+        From :func:`swap_test` with ``roi_weights``, the same seed and the ids of the images.
     rois : sequence of str
 
     Returns
@@ -157,10 +162,14 @@ def bootstrap_scores(
     seed: int = 0,
     rois: Sequence[str] | None = None,
     rois_of: Mapping[str, Sequence[str]] | None = None,
+    image_ids=None,
     block_size: int = 256,
     progress_bar: bool = False,
 ) -> xr.DataArray:
     """Region means of several models (or instructions) over resampled test images.
+
+    Every image is in a sample a number of times drawn from a Poisson distribution of mean 1 (the Poisson
+    bootstrap), for which, unlike for a multinomial one, the other images of a subject do not matter.
 
     Parameters
     ----------
@@ -173,6 +182,8 @@ def bootstrap_scores(
     rois : sequence of str, optional
     rois_of : mapping of model to sequence of rois, optional
         Score a model on these alone; all by default.
+    image_ids : int array of shape (n_stimuli,), optional
+        Decide, with ``seed``, how often each image is in each sample; 0, 1, 2, ... by default.
     block_size : int
         Voxels at a time; does not change the result.
 
@@ -184,9 +195,8 @@ def bootstrap_scores(
         Means over subjects of these arrays are valid samples for the group when images are shared.
     """
     n_stimuli, n_voxels = np.shape(y_true)
-    counts = np.random.default_rng(seed).multinomial(
-        n_stimuli, np.full(n_stimuli, 1 / n_stimuli), n_bootstraps
-    )
+    ids = np.arange(n_stimuli) if image_ids is None else image_ids
+    counts = _by_image(lambda rng: rng.poisson(1, n_bootstraps), ids, seed)
     counts = np.vstack([np.ones(n_stimuli, int), counts])
     weights = np.asarray(roi_weights, float)
     rois = list(range(weights.shape[1])) if rois is None else list(rois)

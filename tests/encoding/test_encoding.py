@@ -171,6 +171,7 @@ def test_constant_predictions_have_no_score():
     scores = xr.Dataset({"cv_score": cv_score, "r": cv_score}, coords=coords | more)
     target = rng.standard_normal((n_test, n_voxels)).astype(np.float32)
     values = np.stack([target, np.ones_like(target)])
+    coords["test_nsd_id"] = ("test_stimulus", np.arange(n_test))
     predictions = xr.Dataset({"prediction": (("space", "test_stimulus", "voxel"), values)}, coords=coords)
     samples = intervals.region_samples(predictions, scores, target, ["all"], n_bootstraps=20)
     assert np.isfinite(samples.sel(instruction="a")).all()

@@ -6,7 +6,7 @@ import torch
 
 from brainalign_utils.encoding.algebra import normalise
 from brainalign_utils.encoding.partitioning import bootstrap_roi, pair_weightings, partition_instructions
-from brainalign_utils.ridge import solve_ridge_cv
+from voxelridge import solve_ridge_cv
 
 ALPHAS = np.logspace(0, 4, 25)
 N_TRAIN, N_TEST, N_FEATURES = 1200, 300, 12

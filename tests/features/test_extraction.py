@@ -12,22 +12,28 @@ import pytest
 import tiny_models
 import torch
 
-from brainalign_utils import nsd
-from brainalign_utils.features import extraction, store
+from brainalign_utils import nsd, store
+from brainalign_utils.features import extraction
 from brainalign_utils.features.adapters import checkpoint_folder, load_adapter, model_row
-from brainalign_utils.features.adapters.cache import keep_rows, staying_rows
+from brainalign_utils.features.adapters.layers import keep_rows, staying_rows
 from brainalign_utils.features.extraction import Extractor, extract_features
-from brainalign_utils.features.extraction.batches import (
+from brainalign_utils.features.extraction.extractor import (
     length_sorted,
     planned_images,
     planned_rows,
     read_ahead,
 )
-from brainalign_utils.features.extraction.generate import generate_pooled
-from brainalign_utils.features.extraction.pictures import SeenPictures, pictures_identity
-from brainalign_utils.features.extraction.pooling import POOLING_RULES, Greedy, TopK, row_uniforms
-from brainalign_utils.features.store import FeatureStore, StoreError
+from brainalign_utils.features.extraction.pooling import (
+    POOLING_RULES,
+    Greedy,
+    TopK,
+    generate_pooled,
+    row_uniforms,
+)
+from brainalign_utils.features.extraction.reading import SeenPictures, pictures_identity
+from brainalign_utils.features.store import FeatureStore, feature_spaces, read_features
 from brainalign_utils.settings import POOLINGS, load_settings
+from brainalign_utils.store import StoreError
 from brainalign_utils.tables import INSTRUCTIONS
 
 NSD_IDS = np.arange(3, 45, 2)
@@ -124,6 +130,7 @@ torch.set_num_threads(1)
 import tiny_models
 from test_extraction import _adapter
 from brainalign_utils.features.extraction import Extractor
+from brainalign_utils.store import StoreError
 from brainalign_utils.tables import INSTRUCTIONS
 logging.basicConfig(level="WARNING", stream=sys.stdout, format="%(message)s")
 ids = np.arange(60)
@@ -188,9 +195,9 @@ def test_stored_features_are_those_of_the_extractor(tmp_path, uninterrupted):
     features.create()
     extract_features(extractor, features, progress_bar=True)
     arrays, _ = extractor.block(features.block_ids(2))
-    found = store.read_features(features.folder, "language", "IU3", 2, features.block_ids(2))
+    found = read_features(features.folder, "language", "IU3", 2, features.block_ids(2))
     np.testing.assert_array_equal(found, arrays["language"][1, 2])
-    spaces = store.feature_spaces(features.folder)
+    spaces = feature_spaces(features.folder)
     assert set(spaces["component"]) == {"vision", "language"}
 
 
@@ -293,12 +300,13 @@ def test_study(phantom_tree, tmp_path):
     assert (np.diff(ids) > 0).all() and len(ids) > 500  # shared pictures once
     assert not extraction.extract(settings, "vit-h", shard=(1, 2), progress_bar=False)
     assert extraction.extract(settings, "vit-h", shard=(0, 2), progress_bar=False)
-    values = store.read_features(settings.paths.features("vit-h"), "vision", "none", 3, ids)
+    values = read_features(settings.paths.features("vit-h"), "vision", "none", 3, ids)
     assert values.shape == (len(ids), 96) and np.isfinite(values).all()
-    attrs = store.read_feature_attrs(settings.paths.features("vit-h"))
-    assert {"weights", "processor", "pooling", "dtype", "image_size", "version of torch", "pictures"} <= set(
+    attrs = store.open_group(settings.paths.features("vit-h") / "vision.zarr").attrs
+    assert {"weights", "processor.image_mean", "config.hidden_size", "pooling", "dtype", "pictures"} <= set(
         attrs
     )
+    assert {"image_size", "version of torch"} <= set(attrs)
     assert extraction.extract(settings, "clip-text", progress_bar=False)
     changed = _study(phantom_tree, tmp_path, features={"image_size": 227})
     with pytest.raises(StoreError, match="image_size was 'native', now 227"):
@@ -339,4 +347,5 @@ def test_answers_of_random_models_may_be_shorter(phantom_tree, tmp_path):
         assert extraction.extract(settings, model, progress_bar=False)
         answers = store.read_table(settings.paths.answers(model))
         assert answers["n_tokens"].max() == length, model
-        assert store.read_feature_attrs(settings.paths.features(model))["max_new_tokens"] == length
+        written = store.open_group(settings.paths.features(model) / "language.zarr").attrs
+        assert written["max_new_tokens"] == length

@@ -13,8 +13,8 @@ from brainalign_utils.features.extraction import Extractor
 from brainalign_utils.phantom import training
 from brainalign_utils.phantom.scenes import TRAINING_SEEDS
 from brainalign_utils.phantom.training_data import make_pool
-from brainalign_utils.ridge import solve_ridge_cv
 from brainalign_utils.tables import INSTRUCTIONS
+from voxelridge import solve_ridge_cv
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

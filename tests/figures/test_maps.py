@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from brainalign_utils.features import store
+from brainalign_utils import store
 from brainalign_utils.figures.flat import Cortex
 from brainalign_utils.results import maps, study
 from brainalign_utils.settings import load_settings

@@ -56,23 +56,6 @@ def test_split_is_disjoint_and_complete(experiment):
     assert set(test) == set(ids) & set(shared)
 
 
-def test_folds_keep_repeats_together(rng):
-    ids = rng.integers(0, 23, 101)
-    fold = design.stimulus_folds(ids, 5, seed=3)
-    for stimulus in np.unique(ids):
-        assert len(set(fold[ids == stimulus])) == 1
-    _, first = np.unique(ids, return_index=True)
-    sizes = np.bincount(fold[first], minlength=5)
-    assert sizes.max() - sizes.min() <= 1
-    assert_array_equal(fold, design.stimulus_folds(ids, 5, seed=3))
-    assert (fold != design.stimulus_folds(ids, 5, seed=4)).any()
-
-
-def test_too_many_folds():
-    with pytest.raises(design.DesignError, match="n_folds is 4 for 3 stimuli"):
-        design.stimulus_folds([1, 2, 3, 1], 4)
-
-
 @pytest.mark.parametrize("dtype", [np.int16, np.float32])
 def test_zscore_equals_scipy(rng, dtype):
     betas = rng.normal(200, 300, (N_TRIALS, N_VOXELS)).astype(dtype)

@@ -1,4 +1,5 @@
 import os
+import shlex
 import shutil
 
 import h5py
@@ -7,9 +8,11 @@ import numpy as np
 import pytest
 import scipy.io
 
+from brainalign_utils import BrainalignError, cli
 from brainalign_utils.nsd import doctor, layout
 
 BETAS = "nsddata_betas/ppdata/subj{:02d}/func1pt8mm/betas_fithrf_GLMdenoise_RR/betas_session{:02d}.{}"
+SUBJECTS = (1, 7)
 
 
 @pytest.fixture
@@ -19,9 +22,8 @@ def tree(phantom_tree, tmp_path):
     return tmp_path / "dataset" / "nsd"
 
 
-def problems(root, **options):
-    expected = options.pop("expected", None) or doctor.load_expected(root)
-    return {f.what: f for f in doctor.examine(root, expected, **options) if f.status != "ok"}
+def problems(root, subjects=SUBJECTS, **options):
+    return {f.what: f for f in doctor.examine(root, subjects, **options) if f.status != "ok"}
 
 
 def replace(path, content: bytes):
@@ -30,21 +32,19 @@ def replace(path, content: bytes):
 
 
 def test_whole_tree_is_fine(tree):
-    findings = doctor.examine(tree, doctor.load_expected(tree), coco=tree.parent / "coco")
+    findings = doctor.examine(tree, SUBJECTS, coco=tree.parent / "coco")
     assert {f.status for f in findings} == {"ok"}
     checked = {f.what for f in findings}
+    numbers = ("shape", "n_voxels", "first_voxels", "first_trials", "noise_ceiling_median")
+    assert {f"subj07: {name}" for name in numbers} <= checked
     assert {
-        "subj01: shape",
-        "subj07: first_voxels",
-        "subj01: noise_ceiling_median",
-        "subj01: voxels of V1",
+        "subjectim_first",
+        "subj01: voxels of prf-visualrois",
+        "subj01: betas of session 1: mean",
     } <= checked
-    assert f"{layout.EXPDESIGN}: subjectim_first" in checked and len(checked) > 80
-    assert "0 missing, 0 damaged, 0 unexpected" in doctor.report(findings)
-
-
-def test_deep_check_of_a_whole_tree(tree):
-    assert problems(tree, deep=True) == {}
+    report = doctor.report(findings)
+    assert "subj01: sessions\n            2 of 2 that exist: 1 to 2" in report
+    assert "0 missing, 0 damaged, 0 unexpected" in report
 
 
 def test_real_numbers_are_not_those_of_a_phantom(tree, tmp_path):
@@ -52,44 +52,63 @@ def test_real_numbers_are_not_those_of_a_phantom(tree, tmp_path):
     assert expected["name"] == "Natural Scenes Dataset"
     found = problems(tree, expected=expected)
     assert "found 226, expected 15724" in found["subj01: n_voxels"].detail
-    assert "expected (750, 83, 104, 81)" in found[BETAS.format(1, 1, "hdf5")].detail
+    assert "found [23, 15, 20], expected [81, 104, 83]".split(", e")[1] in found["subj01: shape"].detail
 
 
-def test_numbers_of_nsd_md(tmp_path):
-    """The figures that the project was given, one by one."""
+def test_numbers_of_the_real_dataset(tmp_path):
+    """Counts published by others, one by one."""
     expected = doctor.load_expected(tmp_path)
-    assert expected["subjectim_first"] == [2951, 2991, 3050] and expected["first_trial"] == 46002
-    assert expected["shared_first"][0] == expected["subjectim_first"][0] - 1
+    assert expected["subjectim_first"] == [2951, 2991, 3050]
     sizes = {s: tuple(row["shape"]) for s, row in expected["subjects"].items()}
     assert sizes[1] == (81, 104, 83) and sizes[7] == (78, 95, 81) and len(sizes) == 8
     assert all(len(set(shape)) == 3 for shape in sizes.values())
-    one = expected["subjects"][1]
-    areas = one["roi_voxels"]["prf-visualrois"]
+    areas = expected["subjects"][1]["roi_voxels"]["prf-visualrois"]
     assert (areas["V1v"] + areas["V1d"], areas["V2v"] + areas["V2d"], areas["hV4"]) == (1350, 1433, 687)
+    assert doctor.sessions_to_get(range(1, 9)) == dict(enumerate([40, 40, 32, 30, 40, 32, 40, 30], 1))
+    assert doctor.sessions_to_get([3, 8], 30) == {3: 30, 8: 30}
 
 
 @pytest.mark.parametrize(
-    ("key", "remedy"),
+    "key",
     [
-        (layout.EXPDESIGN, "brainalign download"),
-        (layout.STIM_INFO, "brainalign download"),
-        (layout.STIMULI, "brainalign download"),
-        (layout.roi_key(1, "floc-words"), "brainalign download --subjects 1"),
-        (layout.transform_key(7, "rh", "func1pt8-to-layerB2"), "brainalign download --subjects 7"),
-        (layout.ncsnr_key(1), "brainalign download --subjects 1"),
+        layout.EXPDESIGN,
+        layout.STIM_INFO,
+        layout.STIMULI,
+        layout.roi_key(1, "floc-words"),
+        layout.ctab_keys(7, "floc-words")[0],
+        layout.transform_key(7, "rh", "func1pt8-to-layerB2"),
+        layout.ncsnr_key(1),
     ],
 )
-def test_missing_file_is_named_with_what_to_download(tree, key, remedy):
+def test_missing_file_is_named(tree, key):
     (tree / key).unlink()
-    finding = problems(tree)[key]
-    assert (finding.status, finding.remedy) == ("missing", remedy)
+    assert {what: finding.status for what, finding in problems(tree).items()} == {key: "missing"}
 
 
-def test_missing_session_and_gap(tree):
-    for suffix in layout.BETA_SUFFIXES:
-        (tree / BETAS.format(1, 1, suffix)).unlink()
-    finding = problems(tree)[BETAS.format(1, 1, "hdf5")]
-    assert finding.status == "missing" and finding.remedy == "brainalign download --subjects 1 --sessions 2"
+def test_missing_folder_is_named_once(tree):
+    shutil.rmtree(tree / "nsddata/ppdata/subj07/func1pt8mm/roi")
+    found = problems(tree)
+    assert list(found) == ["nsddata/ppdata/subj07/func1pt8mm/roi"]
+
+
+@pytest.mark.parametrize(
+    ("kept", "options", "status", "detail"),
+    [
+        ([1], {}, "missing", "1 of 2 that exist: 1; missing: 2"),
+        ([2], {}, "missing", "1 of 2 that exist: 2; missing: 1"),
+        ([], {}, "missing", "0 of 2 that exist: none; missing: 1 to 2"),
+        ([1], {"n_sessions": 1}, "ok", "1 of 2 that exist: 1; the study uses 1"),
+        ([1, 2], {"n_sessions": 1}, "ok", "2 of 2 that exist: 1 to 2; the study uses 1"),
+        ([1, 2], {"n_sessions": 3}, "unexpected", "2 exist, but 3 are asked for; leave n_sessions"),
+    ],
+)
+def test_sessions_found_of_those_that_exist_and_of_those_asked_for(tree, kept, options, status, detail):
+    for session in {1, 2} - set(kept):
+        for suffix in layout.BETA_SUFFIXES:
+            (tree / BETAS.format(1, session, suffix)).unlink()
+    findings = [f for f in doctor.examine(tree, [1], **options) if f.what == "subj01: sessions"]
+    assert findings[0].status == status and findings[0].detail.startswith(detail)
+    assert detail in doctor.report(findings)
 
 
 def test_one_format_is_enough(tree):
@@ -98,14 +117,22 @@ def test_one_format_is_enough(tree):
     assert problems(tree) == {}
 
 
-def test_sessions_asked_for(tree):
-    found = problems(tree, subjects=[1], n_sessions=4)
-    assert {BETAS.format(1, 3, "hdf5"), BETAS.format(1, 4, "hdf5")} == set(found)
+def test_another_version_or_space_is_named(tree):
+    folder = (tree / BETAS.format(1, 1, "hdf5")).parent
+    folder.rename(folder.with_name("betas_fithrf"))
+    found = problems(tree)
+    says = "beside it lies func1pt8mm/betas_fithrf (sessions 1 to 2), which `betas: betas_fithrf` uses"
+    assert says in found["subj01: sessions"].detail
+    assert problems(tree, subjects=[1], betas="betas_fithrf") == {}
+    found = problems(tree, subjects=[1], betas="betas_fithrf", space="func1mm")
+    assert "which `space: func1pt8mm` uses" in found["subj01: sessions"].detail
+    assert "to use that, set `space: func1pt8mm`" in found["nsddata/ppdata/subj01/func1mm"].detail
 
 
-def test_subject_asked_for_that_is_not_there(tree):
+def test_subject_that_is_not_there(tree):
     found = problems(tree, subjects=[5])
-    assert found[layout.roi_key(5, "nsdgeneral")].remedy == "brainalign download --subjects 5"
+    assert "holds subj01, subj07" in found["nsddata/ppdata/subj05"].detail
+    assert found["subj05: sessions"].detail.startswith("0 of those that exist: none; missing: 1")
 
 
 @pytest.mark.parametrize("suffix", layout.BETA_SUFFIXES)
@@ -116,31 +143,21 @@ def test_truncated_session(tree, suffix, kept):
     replace(tree / key, content[: int(kept * len(content))])
     finding = problems(tree)[key]
     assert finding.status == "damaged" and "truncated" in finding.detail
-    assert finding.remedy == "delete it, then brainalign download --subjects 1 --sessions 2"
-
-
-def test_flipped_byte_is_found_by_the_deep_check(tree):
-    key = BETAS.format(7, 1, "nii.gz")
-    content = bytearray((tree / key).read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    replace(tree / key, bytes(content))
-    assert problems(tree, deep=True)[key].status == "damaged"
 
 
 def test_truncated_experiment_files(tree):
-    for key in (layout.EXPDESIGN, layout.STIMULI, layout.roi_key(1, "floc-faces")):
+    keys = (layout.EXPDESIGN, layout.STIMULI, layout.roi_key(1, "floc-faces"), layout.ncsnr_key(7))
+    for key in keys:
         content = (tree / key).read_bytes()
         replace(tree / key, content[: len(content) // 2])
     found = problems(tree)
-    assert found[layout.EXPDESIGN].status == found[layout.STIMULI].status == "damaged"
-    assert found[layout.roi_key(1, "floc-faces")].status == "damaged"
+    assert {found[key].status for key in keys} == {"damaged"}
 
 
 def test_table_that_does_not_name_a_label(tree):
-    key = layout.ctab_keys(1, "prf-visualrois")[0]
-    replace(tree / key, b"0 Unknown\n1 V1v\n2 V1d\n3 V2v\n")
-    assert list(problems(tree)) == [key]
-    assert "holds labels 4, 5" in problems(tree)[key].detail
+    replace(tree / layout.ctab_keys(1, "prf-visualrois")[0], b"0 Unknown\n1 V1v\n2 V1d\n3 V2v\n")
+    (finding,) = problems(tree).values()
+    assert finding.status == "damaged" and "holds labels 4, 5" in finding.detail
 
 
 def test_other_number_of_trials(tree):
@@ -169,24 +186,7 @@ def test_changed_design_is_unexpected(tree):
     path.unlink()
     scipy.io.savemat(path, arrays)
     found = problems(tree)
-    assert found[f"{layout.EXPDESIGN}: subjectim_first"].status == "unexpected"
-    assert found["subj01: first_trials"].status == "unexpected"
-    assert any(key.endswith("responses.tsv") for key in found)
-
-
-def test_session_beyond_the_experiment_and_leftovers(tree):
-    folder = (tree / BETAS.format(1, 1, "hdf5")).parent
-    os.link(folder / "betas_session02.hdf5", folder / "betas_session03.hdf5")
-    (folder / "betas_session04.hdf5.1a2b.part").write_bytes(b"x")
-    found = problems(tree)
-    assert found[BETAS.format(1, 3, "hdf5")].detail == "subj01 has 2 sessions"
-    assert found[BETAS.format(1, 4, "hdf5.1a2b.part")].detail == "left by an interrupted download"
-
-
-def test_empty_folder_and_no_folder(tmp_path):
-    found = problems(tmp_path)
-    assert found[layout.EXPDESIGN].status == "missing" and "nsddata/ppdata/subjAA" in found
-    assert problems(tmp_path / "nowhere")[str(tmp_path / "nowhere")].remedy == "correct --nsd"
+    assert found["subjectim_first"].status == found["subj01: first_trials"].status == "unexpected"
 
 
 def test_coco_files(tree):
@@ -203,12 +203,11 @@ def test_report_puts_problems_first():
     findings = [
         doctor.Finding("ok", "fine"),
         doctor.Finding("unexpected", "c", "found 1, expected 2"),
-        doctor.Finding("missing", "a/b", "", "brainalign download"),
+        doctor.Finding("missing", "a/b"),
     ]
-    text = doctor.report(findings, "phantom")
-    assert text.splitlines()[0] == "compared with: phantom"
-    assert text.index("missing     a/b") < text.index("-> brainalign download") < text.index("unexpected  c")
-    assert "fine" not in text and text.endswith("1 ok, 1 missing, 0 damaged, 1 unexpected")
+    text = doctor.report(findings)
+    lines = ["missing     a/b", "unexpected  c", f"{'':11} found 1, expected 2"]
+    assert text.splitlines() == [*lines, "1 missing, 0 damaged, 1 unexpected, 1 ok"]
     assert "fine" in doctor.report(findings, verbose=True)
 
 
@@ -216,7 +215,54 @@ def test_report_puts_problems_first():
 def test_expected_file_that_cannot_be_used(tmp_path, text, message):
     path = tmp_path / "expected.yml"
     path.write_text(text)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(BrainalignError, match=message):
         doctor.load_expected(tmp_path, path)
-    with pytest.raises(FileNotFoundError, match=r"no\.yml does not exist; --expected"):
+    with pytest.raises(BrainalignError, match=r"no\.yml does not exist; --expected"):
         doctor.load_expected(tmp_path, tmp_path / "no.yml")
+
+
+# --- Command -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def settings(tree, tmp_path):
+    path = tmp_path / "my settings" / "study.yml"
+    path.parent.mkdir()
+    path.write_text(f"data: nsd\nnsd_root: {tree}\nsubjects: [1]\n")
+    return path
+
+
+def said(capsys, *arguments):
+    status = cli.main(["doctor", *map(str, arguments)])
+    return status, capsys.readouterr().out
+
+
+def test_command_looks_at_what_the_settings_ask_for(tree, settings, capsys):
+    shutil.rmtree(tree / "nsddata/ppdata/subj07")
+    status, output = said(capsys, "--settings", settings)
+    assert status == 0 and "compared with: phantom (simulated)" in output and "subj07" not in output
+    with settings.open("a") as file:
+        file.write("n_sessions: 3\n")
+    status, output = said(capsys, "--settings", settings)
+    assert status == 1 and "2 exist, but 3 are asked for; leave n_sessions and --sessions out" in output
+
+
+def test_command_of_the_remedy(tree, settings, capsys):
+    """It names the folder and the settings, so that it fetches everything that is missing."""
+    for suffix in layout.BETA_SUFFIXES:
+        (tree / BETAS.format(1, 2, suffix)).unlink()
+    status, output = said(capsys, "--settings", settings)
+    command = (
+        f"brainalign download --to {tree} --settings {shlex.quote(str(settings))} (of a phantom: make study)"
+    )
+    assert status == 1 and output.endswith(f"to get what is missing or damaged: {command}\n")
+    status, output = said(capsys, "--nsd", tree, "--subjects", "1", "7", "--sessions", "2")
+    assert f"brainalign download --to {tree} --subjects 1 7 --sessions 2 (of" in output
+
+
+def test_command_on_a_folder_too_high_or_too_low(tree, capsys, tmp_path):
+    for wrong in (tree.parent, tree / "nsddata", tree / "nsddata_betas" / "ppdata"):
+        status, output = said(capsys, "--nsd", wrong)
+        assert status == 1 and f"the folder that holds nsddata is {tree}: give that one" in output
+    status, output = said(capsys, "--nsd", tmp_path / "no" / "nsd")
+    assert status == 1 and f"missing     {tmp_path}/no/nsd/nsddata" in output and "holds dataset" in output

@@ -1,10 +1,15 @@
+import gzip
 import os
 import shutil
+import subprocess
+import sys
 
 import h5py
 import nibabel
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.io
 from fixtures.nsd_tree import (
     MISSING_VOXEL,
     N_SHARED,
@@ -45,6 +50,18 @@ def root(pristine, tmp_path):
 @pytest.fixture(scope="session")
 def loaded(pristine):
     return nsd.load_responses(pristine[0], SUBJECT, progress_bar=False)
+
+
+def load(root, **options):
+    return nsd.load_responses(root, SUBJECT, progress_bar=False, **options)
+
+
+def only(root, suffix):
+    """The tree, with the betas in one format alone."""
+    for path in (root / BETAS).glob("betas_session*"):
+        if not path.name.endswith(suffix):
+            path.unlink()
+    return root
 
 
 def unlinked(path):
@@ -97,8 +114,8 @@ def test_voxels_are_the_mask_in_c_order(pristine, loaded):
     assert loaded.attrs["absent_rois"] == ["FBA-1"] and not loaded.roi_mask.sel(roi="FBA-1").any()
 
 
-def test_hdf5_and_nifti_are_identical(pristine, loaded):
-    other = nsd.load_responses(pristine[0], SUBJECT, prefer="nii.gz", progress_bar=False)
+def test_hdf5_and_nifti_are_identical(root, loaded):
+    other = load(only(root, "nii.gz"))
     assert other.attrs["beta_formats"] == ["nii.gz"] and loaded.attrs["beta_formats"] == ["hdf5"]
     assert other.drop_attrs().identical(loaded.drop_attrs())
 
@@ -198,7 +215,7 @@ def test_ncsnr_is_recomputed_or_read(root, loaded):
     assert read.attrs["ncsnr_source"] == "file"
     assert_allclose(read.ncsnr, np.linspace(0.1, 1, loaded.sizes["voxel"]), rtol=1e-6)
     assert_array_equal(read.train, loaded.train)
-    again = nsd.load_responses(root, SUBJECT, ncsnr="recompute", progress_bar=False)
+    again = load(root, recompute_ncsnr=True)
     assert_array_equal(again.ncsnr, loaded.ncsnr)
     three = np.delete(np.arange(loaded.sizes["voxel"]), MISSING_VOXEL)
     expected = reliability.noise_ceiling(read.ncsnr.values, 3)
@@ -209,7 +226,8 @@ def test_recomputed_ncsnr_follows_the_recipe(pristine, loaded):
     z, ids = expected_zscores(pristine[1]), pristine[1]["nsd_ids"]
     order = np.argsort(ids, kind="stable")
     repeats = z[order].reshape(-1, 3, z.shape[1]).swapaxes(0, 1)
-    assert_allclose(loaded.ncsnr, reliability.estimate_ncsnr(repeats), rtol=1e-3)
+    v = np.sqrt(np.nanmean(repeats.var(axis=0, ddof=1), axis=0))  # NaN where a repeat is missing
+    assert_allclose(loaded.ncsnr, np.sqrt(1 - v**2) / v, rtol=1e-3)
 
 
 def test_pictures_are_read_one_by_one(pristine):
@@ -240,33 +258,116 @@ def test_surface_map(pristine):
 # --- Bad input -----------------------------------------------------------------------------------
 
 
-def load(root, **options):
-    return nsd.load_responses(root, SUBJECT, progress_bar=False, **options)
-
-
 def test_missing_session(root):
     for suffix in layout.BETA_SUFFIXES:
         (root / BETAS / f"betas_session02.{suffix}").unlink()
     message = (
-        r"betas_session02.hdf5 \(or .nii.gz\) does not exist; sessions there: 1, 3; asked for: 1 to 3.*most 1"
+        r"betas_session02.hdf5 \(or .nii.gz\) does not exist; sessions there: 1, 3; asked for: all; "
+        r"run `brainalign download --subjects 2`"
     )
     with pytest.raises(nsd.MissingFileError, match=message):
         load(root)
 
 
 def test_more_sessions_than_there_are(root):
-    with pytest.raises(
-        nsd.MissingFileError, match=r"betas_session04.*sessions there: 1, 2, 3; asked for: 1 to 7"
-    ):
+    message = (
+        r"betas_session04.*sessions there: 1 to 3; asked for: 1 to 7; run `brainalign download --subjects 2`"
+        ", or leave n_sessions out to use those that are there"
+    )
+    with pytest.raises(nsd.MissingFileError, match=message):
         load(root, n_sessions=7)
 
 
 def test_no_sessions(root):
     shutil.rmtree(root / BETAS)
+    message = (
+        r"sessions there: none; asked for: all; \S*/func1pt8mm holds nothing, or "
+        "run `brainalign download --subjects 2`"
+    )
+    with pytest.raises(nsd.MissingFileError, match=message):
+        load(root)
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        (
+            "func1pt8mm/betas_fithrf",
+            r"func1pt8mm/betas_fithrf \(sessions 1 to 3\), which `betas: betas_fithrf`",
+        ),
+        (
+            "func1mm/betas_fithrf_GLMdenoise_RR",
+            r"func1mm/betas_fithrf_GLMdenoise_RR \(.*\), which `space: func1mm`",
+        ),
+        (
+            "func1mm/betas_assumehrf",
+            r"func1mm/betas_assumehrf \(.*\), which `betas: betas_assumehrf, space: func1mm` uses",
+        ),
+    ],
+)
+def test_another_version_of_the_betas_is_named(root, place, says):
+    folder = root / BETAS
+    moved = folder.parent.parent / place
+    moved.parent.mkdir(exist_ok=True)
+    folder.rename(moved)
+    with pytest.raises(nsd.MissingFileError, match=f"beside it lies {says}"):
+        load(root)
+
+
+def test_another_space_of_the_regions_is_named(root):
+    with pytest.raises(nsd.MissingFileError, match="holds func1pt8mm; to use that, set `space: func1pt8mm`"):
+        load(root, space="func1mm")
+
+
+def test_similar_names_are_named(root):
+    path = root / ROI / "nsdgeneral.nii.gz"
+    path.rename(path.with_name("NSDgeneral.nii.gz"))
+    with pytest.raises(nsd.MissingFileError, match=r"roi holds NSDgeneral\.nii\.gz.*download --subjects 2"):
+        load(root)
+
+
+def test_folder_too_high_or_too_low(root):
+    for wrong in (root.parent, root / "nsddata", root / "nsddata" / "ppdata"):
+        with pytest.raises(nsd.MissingFileError, match=f"the folder that holds nsddata is {root}: give that"):
+            load(wrong)
+
+
+def test_link_that_leads_nowhere(root, tmp_path):
+    """As git-annex and DataLad leave it for files that were not fetched."""
+    path = root / BETAS / "betas_session02.nii.gz"
+    only(root, "nii.gz")
+    path.unlink()
+    path.symlink_to(tmp_path / "annex" / "objects")
     with pytest.raises(
-        nsd.MissingFileError, match=r"holds no betas_sessionNN.*brainalign download --subjects 2"
+        nsd.MissingFileError, match=r"session02\.nii\.gz is a link to \S*annex/objects, which is not"
     ):
         load(root)
+
+
+HOLD = """
+import sys, h5py
+file = h5py.File(sys.argv[1], "r+")
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_betas_and_stimuli_that_another_process_holds_open(root, loaded):
+    paths = [unlinked(root / BETAS / "betas_session01.hdf5"), unlinked(root / layout.STIMULI)]
+    holders = [
+        subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for path in paths
+    ]
+    try:
+        assert [holder.stdout.readline() for holder in holders] == [b"open\n"] * 2
+        assert_array_equal(load(root).train, loaded.train)
+        with nsd.StimulusBrick(root) as brick:
+            assert_array_equal(brick[12], picture(12))
+    finally:
+        for holder in holders:
+            holder.communicate()
 
 
 @pytest.mark.parametrize("suffix", layout.BETA_SUFFIXES)
@@ -278,7 +379,7 @@ def test_truncated_session(root, suffix, kept):
     with pytest.raises(
         nsd.DamagedFileError, match=rf"session03.{suffix} is truncated or damaged.*download it"
     ):
-        load(root, prefer=suffix)
+        load(only(root, suffix))
 
 
 def test_flipped_bytes_in_a_nifti(root):
@@ -287,7 +388,7 @@ def test_flipped_bytes_in_a_nifti(root):
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(content)
     with pytest.raises(nsd.DamagedFileError, match=r"session01.nii.gz is truncated or damaged"):
-        load(root, prefer="nii.gz")
+        load(only(root, "nii.gz"))
 
 
 @pytest.mark.parametrize("shape", [(749, 9, 8, 7), (750, 7, 8, 9), (750, 9, 8)])
@@ -315,7 +416,7 @@ def test_other_shapes_in_nifti(root):
     path.unlink()
     write_volume(path, np.ones((7, 8, 9, 748), np.int16))
     with pytest.raises(nsd.ShapeMismatchError, match="has 748 trials, a session has 750"):
-        load(root, prefer="nii.gz")
+        load(only(root, "nii.gz"))
 
 
 def test_mask_of_another_shape(root):
@@ -358,12 +459,16 @@ def test_damaged_colour_table(root):
 def test_missing_colour_table(root):
     path = root / f"nsddata/freesurfer/subj{SUBJECT:02d}/label/floc-faces.mgz.ctab"
     path.unlink()
-    with pytest.raises(nsd.MissingFileError, match=r"floc-faces.mgz.ctab does not exist; get it with"):
+    with pytest.raises(
+        nsd.MissingFileError, match=r"floc-faces.mgz.ctab does not exist; \S+label holds floc-.*get it"
+    ):
         load(root)
 
 
 def test_subject_that_does_not_exist(root):
-    with pytest.raises(nsd.MissingFileError, match=r"subj04 does not exist.*there: subj02.*--subjects 4"):
+    with pytest.raises(
+        nsd.MissingFileError, match=r"subj04.*does not exist; \S+ppdata holds subj02; .*--subjects 4"
+    ):
         nsd.load_responses(root, 4, progress_bar=False)
 
 
@@ -376,7 +481,7 @@ def test_nan_betas(root):
     with pytest.raises(
         nsd.InvalidValueError, match=r"session02.* NaN or infinite betas in (\d+) of \1 voxels"
     ):
-        load(root, prefer="nii.gz")
+        load(only(root, "nii.gz"))
 
 
 @pytest.mark.parametrize("suffix", layout.BETA_SUFFIXES)
@@ -401,10 +506,10 @@ def test_folder_without_permission(pristine):
         (folder / "nsd" / ROI).chmod(0o755)
 
 
-@pytest.mark.parametrize(("option", "value"), [("prefer", "mat"), ("ncsnr", "guess")])
-def test_unknown_options(root, option, value):
+@pytest.mark.parametrize(("option", "value"), [("betas", "betas_fit"), ("space", "MNI")])
+def test_unknown_version_or_space(root, option, value):
     with pytest.raises(ValueError, match=f"{option} is '{value}'; choose"):
-        load(root, **{option: value})
+        nsd.session_files(root, SUBJECT, **{option: value})
 
 
 def test_design_without_its_arrays(root):
@@ -417,12 +522,131 @@ def test_design_without_its_arrays(root):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [(",nsdId,cocoId\n0,0,5\n", "has no column cocoSplit, cropBox"), ("", "no table of pictures")],
+    [(",nsdId,cocoId\n0,0,5\n", "has no column cocoSplit, cropBox"), ("", "no table of images")],
 )
 def test_damaged_stim_info(root, text, message):
     unlinked(root / layout.STIM_INFO).write_text(text)
     with pytest.raises(nsd.DamagedFileError, match=message):
         nsd.read_stim_info(root)
+
+
+# --- Files that are not as NSD writes them, but close ---------------------------------------------
+
+
+def test_stim_info_without_its_index_and_in_another_order(root, pristine):
+    path = unlinked(root / layout.STIM_INFO)
+    table = pd.read_csv(path, index_col=0)
+    expected = nsd.read_stim_info(pristine[0])
+    table.sample(frac=1, random_state=0).to_csv(path, index=False)
+    pd.testing.assert_frame_equal(nsd.read_stim_info(root), expected)
+    table.assign(shared1000=table.shared1000.astype(int)).to_csv(path, encoding="utf-8-sig")
+    pd.testing.assert_frame_equal(nsd.read_stim_info(root), expected)
+
+
+def test_design_of_matlab_7_3(root, pristine, loaded):
+    """MATLAB's newer format is HDF5, whose axes are the other way round, and its numbers are doubles."""
+    path = root / layout.EXPDESIGN
+    path.unlink()
+    with h5py.File(path, "w", userblock_size=512) as file:
+        for name, values in pristine[1]["design"].items():
+            file[name] = values.T.astype(float)
+        file.create_group("#refs#")
+    assert_array_equal(nsd.read_design(root)["masterordering"], pristine[1]["design"]["masterordering"])
+    assert load(root).drop_attrs().identical(loaded.drop_attrs())
+
+
+def test_design_with_exchanged_axes_is_refused(root, pristine):
+    path = root / layout.EXPDESIGN
+    path.unlink()
+    scipy.io.savemat(path, {name: values.T for name, values in pristine[1]["design"].items()})
+    with pytest.raises(
+        nsd.DamagedFileError, match=r"subjectim has shape \(10000, 8\), expected \(subjects, images\)"
+    ):
+        load(root)
+
+
+def rewrite(path, change):
+    """Replace a volume by ``change(values)``."""
+    values = change(np.asarray(nibabel.load(path).dataobj))
+    path.unlink()
+    write_volume(path, values)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda v: v.astype(np.float64), lambda v: v[..., None].astype(np.float32)]
+)
+def test_float_volumes_and_a_fourth_axis_of_one(root, loaded, change):
+    for volume in tables.ROI_VOLUMES:
+        rewrite(root / ROI / f"{volume}.nii.gz", change)
+    assert load(root).drop_attrs().identical(loaded.drop_attrs())
+
+
+@pytest.mark.parametrize("value", [0.5, np.nan])
+def test_labels_that_are_no_whole_numbers_are_refused(root, value):
+    path = root / ROI / "floc-faces.nii.gz"
+    rewrite(path, lambda v: np.where(v == 1, value, v))
+    with pytest.raises(nsd.InvalidValueError, match=f"floc-faces.nii.gz holds {value}, which is no label"):
+        load(root)
+
+
+def test_volume_that_is_not_compressed(root):
+    path = root / ROI / "floc-faces.nii.gz"
+    content = gzip.decompress(path.read_bytes())
+    path.unlink()
+    path.write_bytes(content)
+    with pytest.raises(
+        nsd.DamagedFileError, match=r"floc-faces.nii.gz is not compressed, although its name says so"
+    ):
+        load(root)
+    path.rename(path.with_suffix(""))
+    with pytest.raises(
+        nsd.MissingFileError, match=r"floc-faces.nii.gz does not exist; \S+roi holds floc-faces.nii; get"
+    ):
+        load(root)
+
+
+def test_float_betas_have_no_known_unit(root, loaded):
+    rewrite(only(root, "nii.gz") / BETAS / "betas_session03.nii.gz", lambda v: (v / 300).astype(np.float32))
+    assert_allclose(load(root).train, loaded.train, atol=1e-4)  # z-scored: no unit matters
+    with pytest.raises(nsd.InvalidValueError, match=r"session03\S* holds float32 of unknown unit"):
+        load(root, session_zscore=False)
+
+
+@pytest.mark.filterwarnings("error")
+def test_voxel_without_signal_anywhere_and_ncsnr_that_is_nan(root, loaded):
+    """Such voxels are in real masks: responses and ceiling are NaN there, and nowhere else."""
+    only(root, "nii.gz")
+    ijk = loaded.ijk.values
+    for session in (1, 2, 3):
+        rewrite(root / BETAS / f"betas_session{session:02d}.nii.gz", lambda v: without(v, ijk[6]))
+    ncsnr = np.full(SHAPE, np.nan)
+    ncsnr[tuple(ijk[8:].T)] = 0.5
+    write_volume(root / BETAS / "ncsnr.nii.gz", ncsnr)
+    some = load(root)
+    assert np.isnan(some.train[:, 6]).all() and np.isnan(some.test[..., 6]).all()
+    assert_array_equal(np.delete(some.train, 6, axis=1), np.delete(loaded.train, 6, axis=1))
+    assert_array_equal(np.isnan(some.ncsnr), np.arange(len(ijk)) < 8)
+    assert_array_equal(np.isnan(some.noise_ceiling), np.arange(len(ijk)) < 8)
+    again = load(root, recompute_ncsnr=True)
+    assert_array_equal(np.flatnonzero(np.isnan(again.ncsnr)), [6])
+
+
+def without(values, voxel):
+    values = values.copy()
+    values[tuple(voxel)] = 0
+    return values
+
+
+def test_optional_volumes_may_be_missing(root, loaded):
+    for volume in ("streams", "prf-eccrois"):
+        (root / ROI / f"{volume}.nii.gz").unlink()
+    some = load(root)
+    assert "label_streams" not in some.coords and "label_prf-eccrois" not in some.coords
+    assert_array_equal(some.roi_mask, loaded.roi_mask)
+    nsd.describe_voxels(root, some)
+    (root / ROI / "floc-words.nii.gz").unlink()
+    with pytest.raises(nsd.MissingFileError, match="floc-words"):
+        load(root)
 
 
 # --- Text formats --------------------------------------------------------------------------------
@@ -431,6 +655,20 @@ def test_damaged_stim_info(root, text, message):
 def test_ctab_of_nsd():
     text = "0 Unknown\n1 ecc0pt5\t0 to 0.5 degrees\n5 ecc4+\r\n\n"
     assert layout.parse_ctab(text) == {1: "ecc0pt5", 5: "ecc4+"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0 Unknown\n1 V1v\n2 V1d\n",  # prf-* and floc-*
+        "0\tUnknown\n1\tV1v\n2\tV1d",
+        "\ufeff0 Unknown\r\n\r\n1   V1v\t \r\n  2 V1d  \r\n",  # saved by an editor
+        "# label name\n\n0 Unknown 0 0 0 0\n1  V1v   255 0 0 0\n2 V1d 0 255 0 0",  # FreeSurfer's own tables
+        "1 V1v\tventral part of V1\t12 12 12 12\n2 V1d\tx",  # Kastner2015, thalamus
+    ],
+)
+def test_ctabs_written_by_others(text):
+    assert layout.parse_ctab(text) == {1: "V1v", 2: "V1d"}
 
 
 def test_label_named_twice():

@@ -19,7 +19,10 @@ def test_planted_ncsnr_is_recovered():
     rng = np.random.default_rng(0)
     true = np.sqrt(TRUE_CEILING / (3 * (1 - TRUE_CEILING)))
     n_stimuli = 2000
-    estimates = np.stack([reliability.estimate_ncsnr(simulate(rng, n_stimuli, true)) for _ in range(20)])
+    unit = 10.0 ** np.arange(-2, 3)  # of each voxel: z-scores, percent signal change, stored values
+    estimates = np.stack([
+        reliability.estimate_ncsnr(unit * simulate(rng, n_stimuli, true) + 5) for _ in range(20)
+    ])  # fmt: skip
     ceilings = reliability.noise_ceiling(estimates, 3)
     # Voxels with signal: within 4 standard errors of the mean of 20 runs.
     error = ceilings[:, 1:].std(0, ddof=1) / np.sqrt(20)
@@ -45,19 +48,29 @@ def test_planted_value_through_the_session_zscore():
     assert (np.abs(reliability.ncsnr_from_moments(moments) - ncsnr) < 4 * sd).all()
 
 
-def test_equals_the_published_formula_voxel_by_voxel():
+def zscored(repeats):
+    """Mean 0 and variance 1 over all trials of each voxel, as NSD's responses have them within a session."""
+    return (repeats - repeats.mean((0, 1))) / repeats.std((0, 1), ddof=1)
+
+
+def test_equals_the_published_formulas_voxel_by_voxel():
+    """Allen et al. (2022) for z-scores; GLMsingle's example 9 for any unit."""
     rng = np.random.default_rng(2)
-    repeats = simulate(rng, 41, np.array([0.2, 0.9]))
+    raw = 3 * simulate(rng, 41, np.array([0.4, 0.9])) + 2
+    repeats = zscored(raw)
     for voxel in range(2):
         v = np.sqrt(np.mean([np.var(repeats[:, i, voxel], ddof=1) for i in range(41)]))
         expected = np.sqrt(max(0, 1 - v**2)) / v
         assert_allclose(reliability.estimate_ncsnr(repeats)[voxel], expected, rtol=1e-6)
+        noise = np.mean([np.var(raw[:, i, voxel], ddof=1) for i in range(41)])
+        general = np.sqrt((np.var(raw[..., voxel], ddof=1) - noise) / noise)
+        assert_allclose(reliability.estimate_ncsnr(raw)[voxel], general, rtol=1e-6)
 
 
 @pytest.mark.parametrize("block", [1, 2, 1024])
 def test_moments_equal_the_array_estimate(block):
     rng = np.random.default_rng(3)
-    repeats = simulate(rng, 37, np.array([0.2, 0.9, 1.5, 0.5, 0.1])).astype(np.float32)
+    repeats = zscored(simulate(rng, 37, np.array([0.2, 0.9, 1.5, 0.5, 0.1]))).astype(np.float32)
     moments = RepeatMoments(37, 5, squares=True)
     for repeat in repeats:
         moments.add(repeat, np.arange(37))
@@ -73,6 +86,8 @@ def test_moments_equal_the_array_estimate(block):
 def test_missing_repeats_are_left_out_per_voxel():
     rng = np.random.default_rng(4)
     repeats = simulate(rng, 37, np.array([0.9, 0.9, 0.9])).astype(np.float32)
+    repeats[:, 11:] = zscored(repeats[:, 11:])
+    repeats[:2, :, 2] = zscored(repeats[:2, :, 2:])[..., 0]
     repeats[1, :11, 1] = np.nan
     repeats[2, :, 2] = np.nan
     ncsnr = reliability.estimate_ncsnr(repeats)
@@ -81,7 +96,7 @@ def test_missing_repeats_are_left_out_per_voxel():
     moments = RepeatMoments(37, 3, squares=True)
     for repeat in repeats:
         moments.add(repeat, np.arange(37))
-    assert_allclose(reliability.ncsnr_from_moments(moments), ncsnr, rtol=1e-4)
+    assert_allclose(reliability.ncsnr_from_moments(moments)[1:], ncsnr[1:], rtol=1e-4)
     pooled = reliability.ncsnr_from_moments(moments, min_repeats=2)
     assert_allclose(pooled[2], reliability.estimate_ncsnr(repeats[:2, :, 2:])[0], rtol=1e-4)
 

@@ -12,9 +12,11 @@ import yaml
 from conftest import PHANTOM_SESSIONS, phantom_settings
 from scipy.io import loadmat
 
-from brainalign_utils.phantom import dataset
+from brainalign_utils import nsd
+from brainalign_utils.phantom import dataset, subject_files
 from brainalign_utils.phantom.dataset import PhantomSpaceError, make_phantom
 from brainalign_utils.phantom.experiment import special_pairs
+from brainalign_utils.phantom.grid import make_layout
 from brainalign_utils.phantom.scenes import draw_scene, stimulus_seed
 from brainalign_utils.settings import PhantomSettings
 from brainalign_utils.tables import ROI_LABELS, ROI_VOLUMES, subject_name
@@ -160,6 +162,16 @@ def test_plants_are_where_the_truth_says(phantom_tree):
     assert "FBA-1" in planted["subj07"]["empty_labels"]["floc-bodies"]
     assert "FBA-1" not in planted["subj01"]["empty_labels"].get("floc-bodies", [])
     for subject in PHANTOM_SESSIONS:
+        mine, general = planted[subject_name(subject)], _nsdgeneral(phantom_tree, subject)
+        assert {item["value"] for item in mine["constant"]} == {0, 450}
+        ncsnr = _volume(_betas(phantom_tree, subject, 1, "nii.gz").with_name("ncsnr.nii.gz"))
+        for item in [*mine["constant"], *({"ijk": ijk, "value": None} for ijk in mine["nan_ncsnr"])]:
+            x, y, z = item["ijk"]
+            assert general[x, y, z] and np.isnan(ncsnr[x, y, z])
+            for session in range(1, PHANTOM_SESSIONS[subject] + 1):
+                with h5py.File(_betas(phantom_tree, subject, session, "hdf5")) as file:
+                    values = np.unique(file["betas"][:, z, y, x])
+                assert len(values) > 1 if item["value"] is None else values.tolist() == [item["value"]]
         outside = planted[subject_name(subject)]["roi_voxels_outside_nsdgeneral"]
         assert outside["floc-places"] > 0 and outside["nsdgeneral"] == 0
 
@@ -174,6 +186,7 @@ def test_roi_volumes_combine_both_hemispheres(phantom_tree, subject):
         )
         np.testing.assert_array_equal(both, np.maximum(left, right))
         assert not ((left >= 0) & (right >= 0)).any()
+        assert both.dtype == left.dtype == right.dtype == np.float64
         assert set(np.unique(both)) <= {-1, 0, *ROI_LABELS[volume]} and both.min() == -1
         assert (both[~brain] == -1).all()
         assert (left > 0).any() and (right > 0).any()
@@ -196,14 +209,21 @@ def test_left_hemisphere_is_left_and_early_cortex_is_behind(phantom_tree):
     assert centre["ventral"][2] < centre["parietal"][2]
 
 
-def test_colour_tables_have_tabs_and_a_zero_line(phantom_tree):
+def test_colour_tables_are_plain_but_for_the_atlas_of_kastner(phantom_tree):
+    """As NSD's own code reads them: two columns, labels counting from 0; Kastner2015 has more columns."""
     folder = phantom_tree / "nsd/nsddata/freesurfer/subj07/label"
     for volume in ROI_VOLUMES:
-        lines = (folder / f"{volume}.mgz.ctab").read_text().splitlines()
-        names = dict(line.split("\t")[0].split(" ", 1) for line in lines)
-        assert names.pop("0")
-        assert {int(code): name for code, name in names.items()} == ROI_LABELS[volume]
-    assert any("\t" in line for line in (folder / "floc-words.mgz.ctab").read_text().splitlines())
+        rows = [line.split() for line in (folder / f"{volume}.mgz.ctab").read_text().splitlines()]
+        assert {int(code): name for code, name in rows[1:]} == ROI_LABELS[volume]
+        assert [int(code) for code, _ in rows] == list(range(len(rows)))
+    lines = (folder / "Kastner2015.mgz.ctab").read_text().splitlines()
+    assert len(lines) == 26 and all(line.count("\t") == 3 for line in lines)
+
+
+def test_an_atlas_with_further_columns_is_read_by_name(phantom_tree):
+    labels, names = nsd.read_roi_labels(phantom_tree / "nsd", 1, "Kastner2015")
+    assert list(names) == list(range(1, 26)) and names[1] == "V1v" and names[25] == "FEF"
+    assert set(np.unique(labels)) == {-1, *range(8)}
 
 
 @pytest.mark.parametrize("side", ["lh", "rh"])
@@ -320,6 +340,21 @@ def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(RuntimeError, match="planned"):
         make_phantom(tmp_path / "tree", PhantomSettings(n_voxels=100, n_sessions=1), (1,), n_jobs=1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_subjects_have_as_many_sessions_as_the_real_ones_in_proportion():
+    settings = PhantomSettings(n_sessions=4)
+    sessions = dataset._sessions(settings, range(1, 9), {7: 1})
+    assert sessions == {1: 4, 2: 4, 3: 3, 4: 3, 5: 4, 6: 3, 7: 1, 8: 3}
+    assert set(dataset._sessions(PhantomSettings(n_sessions=1), range(1, 9), {}).values()) == {1}
+
+
+def test_a_label_of_one_subject_has_no_signal():
+    layout = make_layout(2, 400, 0)
+    planted = subject_files._plants(layout, 2, 0)
+    lost = layout.labels["floc-words"] == 3  # VWFA-2
+    assert set(np.flatnonzero(lost)) - {v for *_, v, _ in planted["saturated"]} <= set(planted["constant"])
+    assert not set(planted["nan_ncsnr"]) & set(planted["constant"])
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,11 @@ def _truth(tree, subject):
     return np.load(folder / "signal.npz", allow_pickle=False), pd.read_parquet(folder / "voxels.parquet")
 
 
+def _clean(voxels):
+    spoilt = voxels["saturated"] | (voxels["zero_in_session"] > 0) | voxels["constant"] | voxels["nan_ncsnr"]
+    return (voxels["label_nsdgeneral"] == 1) & ~spoilt
+
+
 def _session_z(tree, subject, session, ijk):
     """Betas (n_trials, n_voxels), z-scored by the test's own arithmetic."""
     folder = (
@@ -72,7 +77,7 @@ def test_median_noise_ceiling_is_the_real_subjects(phantom_tree, subject):
 def test_planted_noise_ceilings_are_recovered_from_the_betas(phantom_tree):
     """NSD's recipe, written out again here; the spread is that of 500 variances of 3 trials."""
     arrays, voxels = _truth(phantom_tree, 1)
-    good = (voxels["label_nsdgeneral"] == 1) & ~voxels["saturated"] & (voxels["zero_in_session"] == 0)
+    good = _clean(voxels)
     z = np.concatenate([_session_z(phantom_tree, 1, s, arrays["ijk"][good]) for s in (1, 2)])
     order = np.argsort(_trials(phantom_tree, 1), kind="stable")
     variance = z[order].reshape(500, 3, -1).var(axis=1, ddof=1).mean(axis=0)
@@ -86,12 +91,13 @@ def test_planted_noise_ceilings_are_recovered_from_the_betas(phantom_tree):
     folder = phantom_tree / "nsd/nsddata_betas/ppdata/subj01" / BETAS
     stored = nib.load(folder / "ncsnr.nii.gz").get_fdata()
     np.testing.assert_allclose(stored[tuple(arrays["ijk"][good].T)], estimate, rtol=1e-4, atol=1e-4)
-    assert np.isnan(stored).sum() == stored.size - len(arrays["ijk"])
+    n_outside = stored.size - len(arrays["ijk"])
+    assert np.isnan(stored).sum() == n_outside + voxels["constant"].sum() + voxels["nan_ncsnr"].sum()
 
 
 def test_averaged_responses_follow_the_signal_up_to_the_ceiling(phantom_tree):
     arrays, voxels = _truth(phantom_tree, 1)
-    good = (voxels["label_nsdgeneral"] == 1) & ~voxels["saturated"] & (voxels["zero_in_session"] == 0)
+    good = _clean(voxels)
     z = np.concatenate([_session_z(phantom_tree, 1, s, arrays["ijk"][good]) for s in (1, 2)])
     order = np.argsort(_trials(phantom_tree, 1), kind="stable")
     response = z[order].reshape(500, 3, -1).mean(axis=1)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from brainalign_utils import settings as config
-from brainalign_utils.features import store
+from brainalign_utils import store
 from brainalign_utils.publishing.archive import ArchiveError, Manifest, contents, packing, parse_manifest
 from brainalign_utils.publishing.archive.__main__ import main
 from brainalign_utils.results import study
@@ -217,7 +217,7 @@ def test_other_files_are_refused(tmp_path):
 def test_settings_that_this_version_does_not_know_are_refused(archive, files):
     files["settings.json"].write_text('{"name": "small", "colour": "red"}')
     packing.pack(files, archive, "small", "phantom")
-    refused(archive, "settings cannot be used.*\n.*colour")
+    refused(archive, "settings cannot be used.*colour")
 
 
 def test_command_line_says_why(archive, tmp_path, capsys):

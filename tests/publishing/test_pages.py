@@ -9,6 +9,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from brainalign_utils.publishing.book import contents, generated, pages, provenance, rendering, widgets
+from brainalign_utils.registry import module_file
 from brainalign_utils.settings import Settings, project_root
 
 RECORD = {
@@ -144,6 +145,10 @@ def test_tables_of_models_and_instructions_follow_the_settings():
     models = generated.model_table(settings).splitlines()
     assert len(models) == 2 + 3
     assert "weights drawn at random" in models[3] and "picture, instruction" in models[3]
+    assert (
+        "`google/vit-huge-patch14-224-in21k`, commit not pinned" in models[2]
+        and "commit `19103d0`" in models[3]
+    )
     assert models[4].endswith("| picture, caption |")
     instructions = generated.instruction_table(settings).splitlines()
     assert [line.split("|")[2].strip() for line in instructions[2:]] == ["IU1", "IC"]
@@ -161,8 +166,8 @@ def test_citation_holds_the_facts_of_the_citation_file():
 
 def test_every_module_of_the_reference_exists_and_is_a_source_of_the_book():
     sources = contents.book_sources(project_root())
-    for name in (module.replace(".", "/") for module in contents.DOCUMENTED):
-        assert f"brainalign_utils/{name}.py" in sources or f"brainalign_utils/{name}/__init__.py" in sources
+    assert {str(module_file(m).relative_to(project_root())) for m in contents.DOCUMENTED} <= set(sources)
+    assert "packages/voxelridge/src/voxelridge/solver.py" in sources
     assert {"_toc.yml", "book/index.md", "book/static/cortex.js", "CHANGELOG.md"} <= set(sources)
 
 

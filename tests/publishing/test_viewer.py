@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from brainalign_utils.features import store
+from brainalign_utils import store
 from brainalign_utils.figures import surface
 from brainalign_utils.publishing import viewer
 from brainalign_utils.settings import Settings
@@ -21,7 +21,9 @@ SPACES = [("vision", "none", 0), ("vision", "none", 1), ("projection", "none", 0
 @pytest.fixture
 def settings(tmp_path):
     """Two subjects with scores of one model; voxel k lies under vertices 2k and 2k + 1, left and right."""
-    settings = Settings(build_root=tmp_path, subjects=(1, 2), models=("clip-image",), instructions=("IC",))
+    settings = Settings(
+        build_root=tmp_path, subjects=(1, 2), models=("clip-image",), instructions=("IC", "IU1")
+    )
     n_vertices = surface.load_meshes().n_vertices("lh")
     rng = np.random.default_rng(0)
     for subject, n_voxels in N_VOXELS.items():

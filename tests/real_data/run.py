@@ -61,7 +61,7 @@ def readme_commands() -> list[str]:
 def stand_ins(folder: Path, s3: str, web: str, settings: Path, truth: Path) -> dict[str, str]:
     """What stands in README, and what stands in for it here."""
     return {
-        "--subjects 1 2 5 7": f"--subjects 1 2 --sessions 1 --endpoint-url {s3} --yes",
+        "brainalign download": f"brainalign download --sessions 1 --endpoint-url {s3} --yes",
         "http://images.cocodataset.org": web,
         "brainalign doctor": f"brainalign doctor --expected {truth}",
         "workflow/config/nsd.yml": str(settings),

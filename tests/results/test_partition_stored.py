@@ -5,8 +5,9 @@ import pytest
 import xarray as xr
 from pydantic import ValidationError
 
+from brainalign_utils import store
 from brainalign_utils.encoding.partitioning import partition_instructions
-from brainalign_utils.features import store
+from brainalign_utils.encoding.regions import bootstrap_roi
 from brainalign_utils.results import partitions as stored
 from brainalign_utils.results import study
 from brainalign_utils.settings import load_settings
@@ -119,6 +120,30 @@ def test_each_region_at_its_best_layer_on_training_folds(tmp_path):
         expected = by_layer[layer].roi_shared.sel(roi=roi)
         found = parts.region_shared.sel(roi=roi, bound="mean")
         np.testing.assert_allclose(found, expected.transpose(*found.dims), rtol=1e-6)
+
+
+def test_a_region_without_scores_takes_the_common_layer(tmp_path):
+    settings, _, _ = _fitted(tmp_path, "roi")
+    masks = MASKS | {"lost": np.arange(12) < 2}
+    scores = store.open_dataset(settings.paths.scores(1, "instructblip")).load()
+    scores.cv_score[:, masks["lost"]] = np.nan
+    store.write_dataset(settings.paths.scores(1, "instructblip"), scores)
+    _, layer_of_roi, _ = study.partition_layers(settings, 1, "instructblip", masks)
+    assert dict(layer_of_roi) == {"prf-visual": 1, "higher": 2, "lost": 2}
+
+
+def test_a_region_without_responses_has_no_parts():
+    rng = np.random.default_rng(0)
+    Y = rng.standard_normal((150, 12))
+    Y[:, :3] = 0  # as encoding.fitting.without_missing leaves voxels without data
+    X = {name: rng.standard_normal((150, 4)) + Y[:, 4:8] for name in NAMES}
+    parts = partition_instructions(
+        {name: (values[:100], values[100:]) for name, values in X.items()}, Y[:100], Y[100:], [1.0, 10.0],
+        roi_masks={"lost": np.arange(12) < 3, "all": np.ones(12, bool)},
+        noise_ceiling=np.r_[np.full(3, np.nan), np.full(9, 0.5)], n_bootstraps=20, n_ratios=3,
+    )  # fmt: skip
+    regions = bootstrap_roi(parts)
+    assert np.isnan(regions.shared.sel(roi="lost")).all() and np.isfinite(regions.shared.sel(roi="all")).all()
 
 
 def test_every_layer_can_be_asked_for(tmp_path):

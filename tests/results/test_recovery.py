@@ -47,6 +47,21 @@ def test_profiles_tell_a_model_that_knows_from_one_that_does_not():
     assert wrong.groupby("quantity").passed.first().sum() <= 1
 
 
+def test_voxels_without_signal_or_prediction_do_not_spoil_a_profile():
+    rng = np.random.default_rng(1)
+    channels = rng.normal(size=(N_STIMULI, 5))
+    signal = channels @ rng.normal(size=(5, 6))
+    predicted, mask = signal.copy(), np.ones((1, 6))
+    signal[:, 2], predicted[:, 3] = 0, np.nan
+    table = recovery.recover_profiles("roi-tuning", signal, predicted, channels, "abcde", mask, ["r"])
+    assert table.passed.all() and table.estimated.to_numpy() == pytest.approx(table.planted.to_numpy())
+    masks = [mask[0], np.arange(6) == 3]
+    table = recovery.recover_profiles(
+        "roi-tuning", signal, predicted, channels, "abcde", masks, ["r", "lost"]
+    )
+    assert set(table.quantity) == {"tuning of r"}
+
+
 def test_winners():
     rng = np.random.default_rng(2)
     family = np.array(["faces", "food", "energy"])[np.arange(N_VOXELS) % 3]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from brainalign_utils.features import store
+from brainalign_utils import store
 from brainalign_utils.results import voxel_tests
 from brainalign_utils.settings import load_settings
 
@@ -39,7 +39,7 @@ def settings(tmp_path_factory):
                 "train": (("train_stimulus", "voxel"), train),
                 "test": (("repeat", "test_stimulus", "voxel"), test),
             },
-            coords=voxels,
+            coords=voxels | {"test_nsd_id": ("test_stimulus", np.arange(N_TEST))},
         )
         store.write_dataset(settings.paths.responses(subject), responses)
         for model, gains in GAINS.items():

@@ -64,7 +64,7 @@ def test_swap_power_on_planted_differences():
 
 def test_swapped_differences_equal_a_plain_loop():
     y, a, b = (scoring.zscore(v) for v in two_models(3, n_voxels=5))
-    swaps = paired._swaps(7, N_STIMULI, 0)
+    swaps = np.random.default_rng(0).integers(0, 2, (7, N_STIMULI)).astype(np.float32)
     fast = paired._swapped_differences(swaps, *(v.astype(np.float32) for v in (y, a, b)))
     for row, swap in zip(fast, swaps.astype(bool), strict=True):
         a2, b2 = np.where(swap[:, None], b, a), np.where(swap[:, None], a, b)
@@ -114,6 +114,21 @@ def test_combination_over_subjects_with_shared_images():
     assert (null[:, 1] < 0.05).mean() > 0.12  # the nominal 5 % one-sided
     effect = np.array([combined_p(seed, 0.8, 0.4) for seed in range(40)])
     assert (effect[:, 0] < 0.05).mean() > 0.9
+
+
+def test_subjects_are_resampled_together_on_the_images_that_they_share():
+    """One subject lacks every tenth image, as after fewer sessions: samples still rise and fall together."""
+    y, a, b = two_models(6, 0.8, 0.3, n_voxels=6)
+    ids, kept = 100 + 3 * np.arange(N_STIMULI), np.arange(N_STIMULI) % 10 > 0
+    weights = scoring.roi_weights(np.ones((1, 6)))
+    boots, nulls = [], []
+    for rows in (slice(None), kept):
+        models = {"a": a[rows], "b": b[rows]}
+        samples = paired.bootstrap_scores(y[rows], models, weights, 300, image_ids=ids[rows])
+        boots.append(samples.values[1:, 0, 0])
+        test = paired.swap_test(y[rows], a[rows], b[rows], weights, 300, image_ids=ids[rows])
+        nulls.append(test.roi_null.values[:, 0])
+    assert np.corrcoef(boots)[0, 1] > 0.9 and np.corrcoef(nulls)[0, 1] > 0.9
 
 
 def test_combination_leaves_absent_regions_out():

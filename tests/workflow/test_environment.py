@@ -11,15 +11,23 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
-PINS = {canonicalize_name(name): pinned for name, pinned in (line.split("==") for line in LOCK)}
+PINS = {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in LOCK if "==" in line}
+PACKAGES = sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 RANGES = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
+for folder in PACKAGES:
+    RANGES += tomllib.loads((folder / "pyproject.toml").read_text())["project"]["dependencies"]
+RANGES = [line for line in RANGES if line not in {folder.name for folder in PACKAGES}]
 
 
 @pytest.mark.parametrize("line", RANGES)
 def test_the_lock_is_inside_the_ranges(line):
     wanted = Requirement(line)
     assert wanted.specifier.contains(PINS[canonicalize_name(wanted.name)])
+
+
+def test_the_lock_installs_the_packages_of_the_checkout():
+    assert [line for line in LOCK if line.startswith("-e ")] == [f"-e packages/{p.name}" for p in PACKAGES]
 
 
 def test_what_is_installed_is_what_is_locked():

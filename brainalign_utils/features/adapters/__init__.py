@@ -5,16 +5,14 @@ checkpoint of a known family is a row of :mod:`brainalign_utils.models`; a new f
 here.
 """
 
-import torch
-
 from ...models import MODEL_BY_ID, Model
+from ..checkpoints import ModelError, checkpoint_folder, fetch
 from .base import Adapter, Component, LanguageAdapter
-from .checkpoints import ModelError, checkpoint_folder, fetch, resolve_device
 from .idefics import IdeficsAdapter
-from .pixels import BLANK_GREY
+from .inputs import BLANK_GREY, Prompt
+from .loading import resolve_device, resolve_dtype
 from .prefixed import LlavaAdapter, MplugOwlAdapter
 from .qformer import Blip2Adapter, InstructBlipAdapter
-from .rows import Prompt
 from .unprompted import ClipAdapter, TextAdapter, VitAdapter
 
 FAMILIES = {
@@ -67,14 +65,27 @@ def load_adapter(row: Model, folder, device="auto", dtype="auto", image_size="na
         Checkpoint on disk (:func:`checkpoint_folder`).
     device : str
         "auto", "cpu", "cuda" or "cuda:N".
-    dtype : {"auto", "float32", "bfloat16"}
+    dtype : {"auto", "float32", "bfloat16", "float16"}
         "auto" is the row's on a GPU and float32 elsewhere.
     image_size : "native" or int
     span : {"prompt", "image", "all"} or None
         Prompt positions to pool over.
+
+    Raises
+    ------
+    ModelError
+        For a device that is not there, a row of an unknown family or with an unknown type, and a checkpoint
+        that does not fit the row or itself.
+
+    Examples
+    --------
+    >>> row = model_row("vit-h")
+    >>> adapter = load_adapter(row, checkpoint_folder(row, "phantom"), device="cpu")
+    >>> adapter.components
+    {'vision': Component(n_states=4, width=96, per_instruction=False)}
     """
     place = resolve_device(device)
-    if dtype == "auto":
-        dtype = row.dtype if place.type == "cuda" else "float32"
+    if row.family not in FAMILIES:
+        raise ModelError(f"model {row.id!r} is of family {row.family!r}; known: {', '.join(FAMILIES)}")
     family = FAMILIES[row.family]
-    return family(row, folder, place, getattr(torch, dtype), image_size, span)
+    return family(row, folder, place, resolve_dtype(dtype, row, place), image_size, span)

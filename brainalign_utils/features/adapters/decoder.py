@@ -7,9 +7,8 @@ A row is one image with one instruction.  ``start`` runs the prompts, ``step`` o
 import torch
 from transformers import DynamicCache, EncoderDecoderCache
 
-from .cache import growing_cache, select_rows
-from .rows import Prefix, PromptRows, parts, span_weights
-from .taps import LayerTap, last_token, weighted_sum
+from .inputs import Prefix, PromptRows, parts, span_weights
+from .layers import LayerTap, growing_cache, last_token, select_rows, weighted_sum
 
 
 class CausalDecoder:

@@ -1,12 +1,11 @@
 """IDEFICS: the language model looks at the image through gated cross-attention."""
 
 import torch
-from transformers import AutoTokenizer
 
 from .base import Component, LanguageAdapter, Tower
-from .cache import placeholder, share_projections
 from .decoder import CausalDecoder
-from .rows import Prompt, embed_rows, ending_ids
+from .inputs import Prompt, embed_rows, ending_ids
+from .layers import placeholder, share_projections
 
 IMAGE_MARKUP = "<fake_token_around_image><image><fake_token_around_image>"
 
@@ -53,12 +52,14 @@ class IdeficsAdapter(LanguageAdapter):
     prompt is run once per instruction.
     """
 
-    share_prefix = True
+    model_types = ("idefics",)
+    template = ("<image>", "{instruction}")
 
     def _setup(self):
         base, config = self.model.model, self.model.config
         self.tower = Tower(base.vision_model.encoder.layers, config.vision_config.embed_dim)
-        self.tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
+        self.tokenizer = self._load_tokenizer(base.embed_tokens)
+        self._check_marks(self.row.prompt + IMAGE_MARKUP)
         self.shared = []
         for block in base.gated_cross_attn_layers:
             self.shared += share_projections(block.cross_attn, "k_proj", "v_proj")
@@ -90,18 +91,15 @@ class IdeficsAdapter(LanguageAdapter):
 
     def rows(self, encoded, row_image, prompts):
         self.decoder.image_states, self.decoder.projections = encoded
-        ids, prefix = [prompt.ids for prompt in prompts], None
-        if self.share_prefix:
-            n_before = [row.index(self.image_id) for row in ids]
-            before = [row[:n] for row, n in zip(ids, n_before, strict=True)]
-            number = {beginning: i for i, beginning in enumerate(dict.fromkeys(before))}
-            # any image will do: nothing looks at it here
-            first = self._embedded(list(number), torch.zeros(len(number), dtype=torch.long))
-            prefix = self.decoder.prefix(first, self.span)
-            prefix = prefix.of_rows(torch.tensor([number[b] for b in before], device=self.device))
-            ids = [row[n:] for row, n in zip(ids, n_before, strict=True)]
-        rows = self._embedded(ids, row_image)
-        rows.prefix = prefix
+        ids = [prompt.ids for prompt in prompts]
+        n_before = [row.index(self.image_id) for row in ids]
+        before = [row[:n] for row, n in zip(ids, n_before, strict=True)]
+        number = {beginning: i for i, beginning in enumerate(dict.fromkeys(before))}
+        # any image will do: nothing looks at it here
+        first = self._embedded(list(number), torch.zeros(len(number), dtype=torch.long))
+        prefix = self.decoder.prefix(first, self.span)
+        rows = self._embedded([row[n:] for row, n in zip(ids, n_before, strict=True)], row_image)
+        rows.prefix = prefix.of_rows(torch.tensor([number[b] for b in before], device=self.device))
         return rows, {}
 
     def _embedded(self, ids, row_image):

@@ -3,23 +3,30 @@
 from abc import abstractmethod
 
 import torch
-from transformers import AutoTokenizer
 
+from ..checkpoints import ModelError
 from ..mplug_owl import MplugOwlProcessor
 from .base import Component, LanguageAdapter, Tower
 from .decoder import causal_decoder
-from .rows import IMAGE, Prompt, embed_rows, ending_ids
+from .inputs import IMAGE, Prompt, embed_rows, ending_ids
 
 
 class PrefixedAdapter(LanguageAdapter):
     """The prompt up to the image's end is run once per image; instructions go on from its keys and values."""
 
-    share_prefix = True
+    template = ("<image>", "{instruction}")
+
+    def _check_row(self):
+        super()._check_row()
+        prompt = self.row.prompt
+        if prompt.index("<image>") > prompt.index("{instruction}"):
+            raise ModelError(
+                f"prompt {prompt!r} of model {self.row.id!r} has the instruction before the image; family "
+                f"{self.row.family!r} needs the image first, because it runs it once for all instructions"
+            )
 
     def _prefix_ids(self) -> tuple[int, ...]:
-        """Everything up to the last image position, when all instructions begin alike."""
-        if not self.share_prefix:
-            return ()
+        """Everything up to the last image position: all instructions begin alike."""
         ids = self.prompt("x").ids
         return ids[: len(ids) - ids[::-1].index(IMAGE)]
 
@@ -29,21 +36,15 @@ class PrefixedAdapter(LanguageAdapter):
 
     def encode(self, pixels, captions=None):
         features, pooled = self.tower(self._image_tokens, pixels)
-        prefix_ids = self._prefix_ids()
-        if not prefix_ids:
-            return (features, None), {"vision": pooled}
         every = torch.arange(len(pixels), device=self.device)
-        ids = [prefix_ids] * len(pixels)
+        ids = [self._prefix_ids()] * len(pixels)
         rows = embed_rows(self.decoder.embed, ids, features, every, self.device)
-        return (features, self.decoder.prefix(rows, self.span)), {"vision": pooled}
+        return self.decoder.prefix(rows, self.span), {"vision": pooled}
 
     def rows(self, encoded, row_image, prompts):
-        features, prefix = encoded
-        n_shared = 0 if prefix is None else prefix.mask.shape[1]
-        ids = [prompt.ids[n_shared:] for prompt in prompts]
-        image_tokens = features[row_image] if prefix is None else None
-        rows = embed_rows(self.decoder.embed, ids, image_tokens, row_image, self.device)
-        rows.prefix = prefix and prefix.of_rows(row_image)
+        ids = [prompt.ids[encoded.mask.shape[1] :] for prompt in prompts]
+        rows = embed_rows(self.decoder.embed, ids, None, row_image, self.device)
+        rows.prefix = encoded.of_rows(row_image)
         return rows, {}
 
     def _language_component(self):
@@ -53,6 +54,8 @@ class PrefixedAdapter(LanguageAdapter):
 
 
 class MplugOwlAdapter(PrefixedAdapter):
+    model_types = ("mplug-owl",)
+
     def _load_image_processor(self):
         self.processor = MplugOwlProcessor.from_pretrained(self.folder, local_files_only=True)
         return self.processor.image_processor
@@ -60,7 +63,7 @@ class MplugOwlAdapter(PrefixedAdapter):
     def _setup(self):
         model, config = self.model, self.model.config
         self.tower = Tower(model.vision_model.encoder.layers, config.vision_config.hidden_size)
-        self.tokenizer = self.processor.tokenizer
+        self.tokenizer = self._adopt(self.processor.tokenizer, model.get_input_embeddings())
         self.decoder = causal_decoder(model.language_model)
         self.eos_ids = ending_ids(self.tokenizer, config.text_config)
         self.components = {"vision": self.tower.component, "language": self._language_component()}
@@ -73,11 +76,14 @@ class MplugOwlAdapter(PrefixedAdapter):
 
 
 class LlavaAdapter(PrefixedAdapter):
+    model_types = ("llava",)
+
     def _setup(self):
         model, config = self.model, self.model.config
         tower = model.model.vision_tower
         self.tower = Tower(tower.encoder.layers, config.vision_config.hidden_size)
-        self.tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
+        self.tokenizer = self._load_tokenizer(model.get_input_embeddings())
+        self._check_marks(self.row.prompt)
         vision = config.vision_config
         n_patches = (vision.image_size // vision.patch_size) ** 2
         self.n_image_tokens = n_patches + (config.vision_feature_select_strategy != "default")

@@ -1,26 +1,26 @@
 """InstructBLIP and BLIP-2: a Q-Former turns vision states into a few tokens of the language model."""
 
 import torch
-from transformers import AutoProcessor
 
 from .base import Component, LanguageAdapter, Tower
-from .cache import placeholder, share_projections
 from .decoder import Seq2SeqDecoder, causal_decoder
-from .rows import IMAGE, Prompt, PromptRows, embed_rows, ending_ids, pad_left, parts
-from .taps import LayerTap, token_mean
+from .inputs import IMAGE, Prompt, PromptRows, embed_rows, ending_ids, pad_left, parts
+from .layers import LayerTap, placeholder, share_projections, token_mean
 
 
 class InstructBlipAdapter(LanguageAdapter):
     """The Q-Former reads the instruction too, so it runs once per row, on vision states shared per image."""
 
+    model_types = ("instructblip",)
     qformer_reads_instruction = True
 
     def _setup(self):
         model, config = self.model, self.model.config
         self.tower = Tower(model.vision_model.encoder.layers, config.vision_config.hidden_size)
-        processor = AutoProcessor.from_pretrained(self.folder, backend="pil", local_files_only=True)
-        self.tokenizer = processor.tokenizer
-        self.qformer_tokenizer = getattr(processor, "qformer_tokenizer", None)
+        self.tokenizer = self._load_tokenizer(model.language_model.get_input_embeddings())
+        if self.qformer_reads_instruction:
+            words = model.qformer.embeddings.word_embeddings
+            self.qformer_tokenizer = self._load_tokenizer(words, "qformer_tokenizer")
         self.n_queries = config.num_query_tokens
         self.query_tap = LayerTap(model.qformer.encoder.layer)
         self._share_cross_attention()
@@ -100,6 +100,7 @@ class InstructBlipAdapter(LanguageAdapter):
 class Blip2Adapter(InstructBlipAdapter):
     """BLIP-2: the Q-Former sees the image only, so its tokens are a prefix that all instructions share."""
 
+    model_types = ("blip-2",)
     qformer_reads_instruction = False
 
     def encode(self, pixels, captions=None):

@@ -1,18 +1,20 @@
 """Models without instructions: ViT and CLIP; and the language model that reads captions instead."""
 
 import torch
-from transformers import AutoModel, AutoProcessor, AutoTokenizer
+from transformers import AutoModel
 
+from ..checkpoints import ModelError
 from .base import Adapter, Component, LanguageAdapter, Tower
 from .decoder import causal_decoder
-from .rows import Prompt, embed_rows, ending_ids
-from .taps import LayerTap, weighted_sum
+from .inputs import Prompt, embed_rows, ending_ids
+from .layers import LayerTap, weighted_sum
 
 
 class VitAdapter(Adapter):
     """Vision transformer; states averaged over tokens, before the final norm."""
 
     auto_class = AutoModel
+    model_types = ("vit",)
 
     def _setup(self):
         self.tower = Tower(self.model.layers, self.model.config.hidden_size)
@@ -30,16 +32,22 @@ class ClipAdapter(Adapter):
     """
 
     auto_class = AutoModel
+    model_types = ("clip",)
 
     def __init__(self, row, *args, **kwargs):
         self.takes_image, self.takes_caption = row.image != "none", "{caption}" in row.prompt
+        if not (self.takes_image or self.takes_caption):
+            raise ModelError(
+                f"model {row.id!r} takes neither image nor caption; put {{caption}} in its prompt"
+            )
         super().__init__(row, *args, **kwargs)
 
     def _setup(self):
         config = self.model.config
         self.tower = Tower(self.model.vision_model.encoder.layers, config.vision_config.hidden_size)
         self.text_tap = LayerTap(self.model.text_model.encoder.layers)
-        self.tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
+        if self.takes_caption:
+            self.tokenizer = self._load_tokenizer(self.model.text_model.embeddings.token_embedding)
         n_vision, n_text = self.tower.component.n_states, self.text_tap.n_states
         width, n_sides = config.text_config.hidden_size, self.takes_image + self.takes_caption
         both = Component(n_vision, self.tower.component.width + width, False)
@@ -80,14 +88,19 @@ class TextAdapter(LanguageAdapter):
     The caption precedes the instruction, so it is run once for all instructions.
     """
 
+    model_types = ("instructblip", "blip-2")
+    template = ("{caption}", "{instruction}")
     takes_image = False
     takes_caption = True
-    share_prefix = True
 
     def _setup(self):
         language = self.model.language_model
-        processor = AutoProcessor.from_pretrained(self.folder, backend="pil", local_files_only=True)
-        self.tokenizer = processor.tokenizer
+        if not self.model.config.use_decoder_only_language_model:
+            raise ModelError(
+                f"checkpoint {self.folder} of model {self.row.id!r} has a T5 for its language model; family "
+                "'text' runs LLaMA and OPT: name another checkpoint"
+            )
+        self.tokenizer = self._load_tokenizer(language.get_input_embeddings())
         self.decoder = causal_decoder(language)
         self.eos_ids = ending_ids(self.tokenizer, language.generation_config, language.config)
         n_states, width = self.decoder.n_layers + 1, language.config.hidden_size
@@ -98,8 +111,6 @@ class TextAdapter(LanguageAdapter):
         return Prompt(tuple(self.tokenizer(text)["input_ids"]))
 
     def encode(self, pixels, captions=None):
-        if not self.share_prefix:
-            return None, {}
         ids = [self.prompt("", caption).ids for caption in captions]
         every = torch.arange(len(ids), device=self.device)
         rows = embed_rows(self.decoder.embed, ids, None, every, self.device)
@@ -107,13 +118,12 @@ class TextAdapter(LanguageAdapter):
 
     def rows(self, encoded, row_image, prompts):
         ids, prefix = [prompt.ids for prompt in prompts], None
-        if encoded:
-            captions, shared = encoded
-            read = [captions[i] for i in row_image.tolist()]
-            # not so where a tokenizer joins the caption's end and the instruction in one token
-            if all(len(b) < len(i) and i[: len(b)] == b for i, b in zip(ids, read, strict=True)):
-                prefix = shared.of_rows(row_image)
-                ids = [i[len(b) :] for i, b in zip(ids, read, strict=True)]
+        captions, shared = encoded
+        read = [captions[i] for i in row_image.tolist()]
+        # not so where a tokenizer joins the caption's end and the instruction in one token
+        if all(len(b) < len(i) and i[: len(b)] == b for i, b in zip(ids, read, strict=True)):
+            prefix = shared.of_rows(row_image)
+            ids = [i[len(b) :] for i, b in zip(ids, read, strict=True)]
         rows = embed_rows(self.decoder.embed, ids, None, row_image, self.device)
         rows.prefix = prefix
         return rows, {}

@@ -4,7 +4,7 @@
 :func:`extract_features` take arrays and work without NSD's files.
 """
 
-from .core import Extractor, extract_features
+from .extractor import Extractor, extract_features
 from .pooling import POOLING_RULES, Pooling, pooling_rule
 from .reading import ExtractionError
 from .study import extract, study_stimuli

@@ -10,9 +10,9 @@ from ...nsd.design import trial_nsd_ids
 from ...settings import Settings
 from ..adapters import checkpoint_folder, load_adapter, model_row
 from ..store import FeatureStore
-from .core import Extractor, extract_features
-from .pictures import SeenPictures, captions_identity, pictures_identity
+from .extractor import Extractor, extract_features
 from .pooling import pooling_rule
+from .reading import SeenPictures, captions_identity, pictures_identity
 
 FINGERPRINTED_PACKAGES = ("torch", "transformers", "tokenizers", "pillow")
 

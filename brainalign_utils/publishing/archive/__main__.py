@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from ...artifacts import file_hash
-from ...features.store import StoreError
 from ...settings import SettingsError, load_settings
+from ...store import StoreError
 from . import ArchiveError
 from .packing import create, unpack
 

@@ -9,7 +9,7 @@ import nbformat
 import pandas as pd
 import xarray as xr
 
-from ...features import store
+from ... import store
 from ...results import maps, study
 from ...results.alignment import AUTHORS_VOLUMES
 from ...settings import Settings, project_root

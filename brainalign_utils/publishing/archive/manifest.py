@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ... import BrainalignError
+
 FORMAT = "brainalign-scores"
 SCHEMA_VERSION = 1
 FOLDERS = (
@@ -25,7 +27,7 @@ FILES = ("cost.md", "settings.json")
 PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 
 
-class ArchiveError(ValueError):
+class ArchiveError(BrainalignError):
     """An archive that cannot be used or made; the message says why."""
 
 

@@ -4,17 +4,28 @@ from pathlib import Path
 
 import yaml
 
-from ...registry import read_notebooks
+from ... import BrainalignError
+from ...registry import module_file, read_notebooks
 
 ROOT_PAGE = "index"
 DOCUMENTED = (
-    *("tables", "models", "settings", "nsd", "nsd.design", "nsd.reliability", "nsd.coco", "features.store"),
+    *(
+        "tables",
+        "models",
+        "settings",
+        "nsd",
+        "nsd.design",
+        "nsd.reliability",
+        "nsd.coco",
+        "store",
+        "features.store",
+    ),
     *(
         f"stats.{name}"
         for name in ("scoring", "resampling", "tests", "paired", "similarity", "cross_subject")
     ),
     *(f"encoding.{name}" for name in ("fitting", "partitioning", "algebra", "regions")),
-    *("ridge", "results.study", "results.alignment", "results.intervals", "results.concepts"),
+    *("results.study", "results.alignment", "results.intervals", "results.concepts"),
     *(
         "results.figure_tables",
         "results.partitions",
@@ -24,10 +35,11 @@ DOCUMENTED = (
     ),
     "figures",
 )
-"""Modules of the package in the API reference, from tables over arrays to files."""
+DOCUMENTED = (*(f"brainalign_utils.{name}" for name in DOCUMENTED), "voxelridge")
+"""Modules in the API reference, from tables over arrays to files."""
 
 
-class BookError(RuntimeError):
+class BookError(BrainalignError):
     """The book could not be built, or what was built is not whole."""
 
 
@@ -68,7 +80,8 @@ def book_sources(root: Path) -> list[str]:
     package = root / "brainalign_utils"
     code = [*package.glob("publishing/**/*.py"), *package.glob("running/*"), *package.glob("*.py")]
     for name in DOCUMENTED:
-        code += [package / f"{name.replace('.', '/')}.py", *(package / name.replace(".", "/")).glob("*.py")]
+        source = module_file(name)
+        code += source.parent.glob("*.py") if source.name == "__init__.py" else [source]
     texts = [root / name for name in ("_toc.yml", "_config.yml", "CITATION.cff", "CHANGELOG.md")]
     texts += [
         root / "workflow/config/nsd.yml",

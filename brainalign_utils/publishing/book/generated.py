@@ -28,6 +28,7 @@ def model_table(settings: Settings) -> str:
         given += ["instruction" if row.instructed and "{instruction}" in row.prompt else ""]
         size = f"{row.n_parameters / 1e9:.1f} billion"
         weights = f"`{row.checkpoint}`" + (", weights drawn at random" if row.init == "random" else "")
+        weights += ", commit " + ("not pinned" if row.revision == "main" else f"`{row.revision[:7]}`")
         rows += [(row.title, ROLE_TITLES[row.role], weights, size, parts, ", ".join(filter(None, given)))]
     return markdown_table(columns, rows) + "\n"
 
@@ -77,10 +78,11 @@ def citation(root: Path) -> str:
     return f"```bibtex\n@software{{brainalign,\n{entry}}}\n```\n"
 
 
-def api_reference(modules, package: str = "brainalign_utils") -> str:
+def api_reference(modules) -> str:
     """Directives that document modules, one section each."""
     sections = (
-        f"## {name}\n\n```{{eval-rst}}\n.. automodule:: {package}.{name}\n   :members:\n   :no-value:\n"
+        f"## {name.removeprefix('brainalign_utils.')}\n\n"
+        f"```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n   :no-value:\n"
         "   :exclude-members: model_config\n```\n"  # pydantic's own
         for name in modules
     )
