@@ -1,9 +1,11 @@
 """The ``brainalign`` command.  Subcommands import what they need when they run."""
 
 import os
+import re
 import shlex
 import socket
 import sys
+import zipfile
 from pathlib import Path
 
 import click
@@ -15,13 +17,10 @@ from .tables import subject_number
 class UserPath(click.Path):
     """A path, whose ``~`` is the home folder even where the shell leaves it (``--nsd=~/nsd``)."""
 
-    def __init__(self):
-        super().__init__(path_type=Path)
-
     def convert(self, value, param, ctx):
         if not str(value):
             self.fail("the path is empty", param, ctx)
-        return super().convert(value, param, ctx).expanduser()
+        return Path(super().convert(os.path.expanduser(value), param, ctx))
 
 
 class Subject(click.ParamType):
@@ -33,7 +32,7 @@ class Subject(click.ParamType):
         try:
             return subject_number(value)
         except BrainalignError as error:
-            self.fail(str(error), param, ctx)
+            self.fail(f"{error}; write {param.opts[0]} 1 2 for two", param, ctx)
 
 
 class Command(click.Command):
@@ -51,10 +50,10 @@ class Command(click.Command):
         return super().parse_args(ctx, spread)
 
 
-PATH = UserPath()
-COUNT = click.IntRange(min=1)
+FILE, FOLDER = UserPath(dir_okay=False), UserPath(file_okay=False)
+SESSIONS = click.IntRange(1, 40)
 SETTINGS_OPTION = click.option(
-    "--settings", "file", type=PATH, default=DEFAULT_SETTINGS, show_default=True, help="settings file"
+    "--settings", "file", type=FILE, default=DEFAULT_SETTINGS, show_default=True, help="settings file"
 )
 
 
@@ -68,12 +67,12 @@ brainalign.command_class = Command
 
 
 @brainalign.command()
-@click.option("--nsd", type=PATH, help="folder that holds nsddata (default: of the settings)")
+@click.option("--nsd", type=FOLDER, help="folder that holds nsddata (default: of the settings)")
 @SETTINGS_OPTION
-@click.option("--expected", type=PATH, help="YAML of numbers (default: of the phantom or real data)")
+@click.option("--expected", type=FILE, help="YAML of numbers (default: of the phantom or real data)")
 @click.option("--subjects", type=Subject(), multiple=True, help="default: those of the settings")
-@click.option("--sessions", type=COUNT, help="first sessions only (default: of the settings)")
-@click.option("--coco", type=PATH, help="COCO's folder (default: of the settings)")
+@click.option("--sessions", type=SESSIONS, help="first sessions only (default: of the settings)")
+@click.option("--coco", type=FOLDER, help="COCO's folder (default: of the settings)")
 @click.option("--verbose", is_flag=True, help="list what is fine too")
 def doctor(nsd, file, expected, subjects, sessions, coco, verbose):
     """Check that an NSD tree has what a study needs."""
@@ -89,20 +88,22 @@ def doctor(nsd, file, expected, subjects, sessions, coco, verbose):
     )  # fmt: skip
     click.echo(f"compared with: {numbers.get('name', expected)}\n")
     click.echo(doctor.report(findings, verbose))
-    if any(finding.status in ("missing", "damaged") for finding in findings):
+    if any(f.status in ("missing", "damaged") and not Path(f.what).is_absolute() for f in findings):
         command = f"brainalign download --to {shlex.quote(str(root))}"
         command += f" --settings {shlex.quote(str(file))}" if str(file) != DEFAULT_SETTINGS else ""
         command += f" --subjects {' '.join(map(str, subjects))}" if subjects else ""
         command += f" --sessions {sessions}" if sessions else ""
-        click.echo(f"to get what is missing or damaged: {command} (of a phantom: make study)")
+        is_phantom = settings.data == "phantom" and not nsd
+        remedy = f"make study SETTINGS={shlex.quote(str(file))}" if is_phantom else command
+        click.echo(f"to get what is missing or damaged: {remedy}")
     return int(any(finding.status != "ok" for finding in findings))
 
 
 @brainalign.command()
-@click.option("--to", type=PATH, help="folder that gets nsddata, nsddata_betas, ...")
+@click.option("--to", type=FOLDER, help="folder that gets nsddata, nsddata_betas, ...")
 @SETTINGS_OPTION
 @click.option("--subjects", type=Subject(), multiple=True, help="default: those of the settings")
-@click.option("--sessions", type=COUNT, help="first sessions only (default: of the settings)")
+@click.option("--sessions", type=SESSIONS, help="first sessions only (default: of the settings)")
 @click.option("--format", type=click.Choice(["hdf5", "nii.gz"]), default="hdf5", help="of the betas")
 @click.option("--no-stimuli", is_flag=True, help="without the images (37 GB)")
 @click.option("--bucket", default="natural-scenes-dataset", show_default=True)
@@ -115,6 +116,8 @@ def download(to, file, subjects, sessions, format, no_stimuli, bucket, endpoint_
     from .nsd.layout import study_keys
     from .settings import load_settings
 
+    if not re.fullmatch(r"[\w.-]+", bucket):
+        raise BrainalignError(f"--bucket is {bucket!r}; give its name alone, such as natural-scenes-dataset")
     settings = load_settings(file, **({"nsd_root": to.absolute()} if to else {}))
     if settings.nsd_root is None:
         raise BrainalignError("--to is missing; name the folder for the data, or --settings with nsd_root")
@@ -189,6 +192,15 @@ def models():
         click.echo("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
+def _check_checkpoints(settings):
+    from .features.checkpoints import checkpoint_folder
+    from .models import MODEL_BY_ID
+
+    for model in settings.models:
+        if not settings.paths.features(model).exists():
+            checkpoint_folder(MODEL_BY_ID[model], settings.checkpoints)
+
+
 def _check_port(port):
     if not (port.isdecimal() and 0 < int(port) < 65536):
         raise BrainalignError(f"PORT={port} is no port; give a number such as 8001")
@@ -223,9 +235,13 @@ def check(target, file, nsd, coco, scores, notebook, profile, cores, port):
     if not (cores.isdecimal() and int(cores)):
         raise BrainalignError(f"CORES={cores} is no number of processors; give 1 or more")
     if scores:
+        scores = os.path.expanduser(scores)
+        if not zipfile.is_zipfile(scores):
+            what = "is no zip archive of scores" if os.path.exists(scores) else "does not exist"
+            raise BrainalignError(f"SCORES={scores} {what}")
         from .publishing.archive.packing import unpack
 
-        file = unpack(Path(scores).expanduser(), checkout / "_build")
+        file = unpack(Path(scores), checkout / "_build")
     roots = {key: value for key, value in {"nsd_root": nsd, "coco_root": coco}.items() if value}
     if target in ("serve", "test-book"):
         html = load_settings(file, scores_only=True).paths.root / "html"
@@ -238,6 +254,8 @@ def check(target, file, nsd, coco, scores, notebook, profile, cores, port):
         check_folders(settings)
         if target != "figure" and not settings.scores_only:
             check_study(settings)
+        if settings.checkpoints != "phantom" and not settings.scores_only:
+            _check_checkpoints(settings)
     click.echo(file)
 
 
@@ -277,9 +295,12 @@ def run(command: click.Command, arguments=None) -> int:
     """
     try:
         return command.main(arguments, prog_name=command.name, standalone_mode=False) or 0
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else command.name
+        message, status = f"{error.format_message().rstrip('.')} (see `{where} --help`)", error.exit_code
     except click.Abort:
         message, status = "interrupted; run the same command again to go on", 130
     except BrainalignError as error:

@@ -589,7 +589,7 @@ def check_folders(settings: Settings) -> None:
             "that holds annotations"
         )
     there = next(folder for folder in (settings.paths.root, *settings.paths.root.parents) if folder.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK, effective_ids=True):
         kind = "may not be written" if there.is_dir() else "is a file"
         raise SettingsError(f"{there} {kind}; set build_root to a folder of yours")
     for path in (settings.paths.root, settings.paths.nsd):

@@ -28,10 +28,12 @@ settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from brainalign_utils import nsd
+from brainalign_utils import figures, nsd
 from brainalign_utils.phantom import dataset
 from brainalign_utils.settings import load_settings
 
+# %matplotlib inline
+plt.style.use(figures.STYLE)  # matplotlib's own defaults and the book's, whatever a matplotlibrc says
 settings = load_settings(settings_file)
 paths = settings.paths
 
@@ -42,7 +44,9 @@ paths = settings.paths
 # simulation knows (signals, tuning, planted noise ceilings) is kept apart from it, below `dataset/truth`.
 
 # %%
-dataset.make_phantom(paths.root / "dataset", settings.phantom, settings.subjects)
+dataset.make_phantom(
+    paths.root / "dataset", settings.phantom, settings.subjects, betas=settings.betas, space=settings.space
+)
 files = [path for path in paths.nsd.rglob("*") if path.is_file()]
 print(f"{len(files)} files, {sum(path.stat().st_size for path in files) / 2**20:.0f} MiB")
 

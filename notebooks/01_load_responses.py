@@ -25,13 +25,15 @@ subjects: list[int] = []  # NSD subjects of this run; empty: all of the study
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 
-from brainalign_utils import nsd, store
+from brainalign_utils import figures, nsd, store
 from brainalign_utils.registry import check_parameters
 from brainalign_utils.settings import load_settings
 from brainalign_utils.tables import ROIS
+from brainalign_utils.titles import title_of
 
+# %matplotlib inline
+plt.style.use(figures.STYLE)  # matplotlib's own defaults and the book's, whatever a matplotlibrc says
 settings = load_settings(settings_file)
 check_parameters(settings, subjects=subjects)
 subjects = subjects or list(settings.subjects)
@@ -105,15 +107,13 @@ regions.round(2)
 
 # %% mystnb={"image": {"alt": "Histograms of the noise ceiling over voxels, one line each for early visual areas, places, faces, bodies and words."}}
 groups = ["prf-visual", "places", "faces", "bodies", "words"]
-ceilings = pd.concat(
-    [pd.DataFrame({"region": roi, "noise ceiling": responses.noise_ceiling.values[responses.roi_mask.sel(roi=roi)]})
-     for roi in groups],
-    ignore_index=True,
-)  # fmt: skip
 fig, ax = plt.subplots(figsize=(7, 3.2))
-sns.histplot(ceilings, x="noise ceiling", hue="region", element="step", fill=False, bins=30, ax=ax)
-ax.set(ylabel="voxels", xlim=(0, 1), title=f"Subject {subject} ({settings.data})")
-sns.despine(fig)
+for roi in groups:
+    ceilings = responses.noise_ceiling.values[responses.roi_mask.sel(roi=roi)]
+    ax.hist(ceilings[np.isfinite(ceilings)], bins=np.linspace(0, 1, 41), histtype="step", label=title_of(roi))
+ax.set(xlabel="noise ceiling", ylabel="voxels", title=f"Subject {subject} ({settings.data})")
+ax.legend()
+plt.show()
 
 # %% [markdown]
 # The histograms show the spread within each region: the same area holds voxels that are almost noise and voxels of which more than half

@@ -28,7 +28,7 @@ n_shards: int = 1  # number of these parts
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from brainalign_utils import nsd
+from brainalign_utils import figures, nsd
 from brainalign_utils.features import extraction
 from brainalign_utils.features.store import feature_spaces
 from brainalign_utils.figures import show
@@ -36,6 +36,8 @@ from brainalign_utils.models import MODEL_BY_ID, ROLE_TITLES
 from brainalign_utils.registry import check_parameters
 from brainalign_utils.settings import load_settings
 
+# %matplotlib inline
+plt.style.use(figures.STYLE)  # matplotlib's own defaults and the book's, whatever a matplotlibrc says
 settings = load_settings(settings_file)
 check_parameters(settings, model=model, shard=shard, n_shards=n_shards)
 paths = settings.paths

@@ -27,7 +27,7 @@ model: str = "instructblip"  # row of the table of models
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from brainalign_utils import store
+from brainalign_utils import figures, store
 from brainalign_utils.encoding import fitting
 from brainalign_utils.features.store import feature_spaces
 from brainalign_utils.results import alignment, intervals, study
@@ -36,6 +36,8 @@ from brainalign_utils.settings import load_settings
 from brainalign_utils.tables import PAPER_GROUPS, ROIS
 from brainalign_utils.titles import title_of
 
+# %matplotlib inline
+plt.style.use(figures.STYLE)  # matplotlib's own defaults and the book's, whatever a matplotlibrc says
 settings = load_settings(settings_file)
 check_parameters(settings, subjects=subjects, model=model)
 subjects = subjects or list(settings.subjects)
@@ -93,7 +95,7 @@ for subject, (scores, predictions) in fits.items():
 shuffled = {}
 for subject, (scores, _) in fits.items():
     cv_score = scores.cv_score.mean("voxel").where(scores.component == main).fillna(float("-inf"))
-    best = spaces.iloc[int(cv_score.argmax())]
+    best = spaces.iloc[cv_score.values.argmax()]
     null = fitting.shuffled_scores(
         best, reader, responses[subject], settings.alphas(), settings.encoding,
         settings.stats.n_shuffles, settings.stats.seed,
@@ -120,7 +122,6 @@ else:
     for ax, component in zip(axes[0], components, strict=True):
         ax.plot(curves.loc[component], marker="o", label=curves.columns)
         ax.set(title=component, xlabel="relative depth")
-        ax.spines[["top", "right"]].set_visible(False)
     axes[0, 0].set_ylabel(f"correlation ({settings.data})")
     axes[0, -1].legend(bbox_to_anchor=(1.02, 1.05), loc="upper left", frameon=False)
     plt.show()

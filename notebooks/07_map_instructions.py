@@ -20,7 +20,7 @@ settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
 from brainalign_utils import figures
-from brainalign_utils.results import maps, model_tests, figure_tables
+from brainalign_utils.results import figure_tables, maps, model_tests, surface
 from brainalign_utils.settings import load_settings
 from brainalign_utils.tables import PAPER_GROUPS
 from brainalign_utils.titles import title_of
@@ -28,7 +28,7 @@ from brainalign_utils.titles import title_of
 settings = load_settings(settings_file)
 models = [model for model in settings.partition.models if model in settings.models]
 instructions = [row.id for row in settings.instruction_rows()]
-cortex, outlines = maps.load_cortex(settings), maps.all_outlines(settings)
+cortex, outlines = surface.load_cortex(settings), maps.all_outlines(settings)
 scores = {
     m: {s: figure_tables.normalised_instruction_scores(settings, s, m) for s in settings.subjects} for m in models
 }

@@ -37,7 +37,9 @@ objects = coco.read_objects(settings.paths.coco, nsd.read_stim_info(settings.pat
 # ## Groups
 #
 # The groups overlap. "Count-related" groups are defined by how many objects there are, "recognition-related" ones by
-# what they are; the table says how each is decided and how many test pictures it has.
+# what they are; the table says how each is decided and how many test pictures it has. COCO outlines a crowd as one region:
+# it counts as ten objects of its kind, so a picture with a crowd is never one of few objects or of one dominant object. Objects
+# without a usable outline (fewer than three points, or no area) are left out, as are those that lie outside the crop.
 
 # %%
 groups = concepts.concept_groups(objects, ids)

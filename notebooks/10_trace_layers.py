@@ -21,7 +21,7 @@ settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
 from brainalign_utils import figures
-from brainalign_utils.results import maps, figure_tables, study
+from brainalign_utils.results import figure_tables, maps, study, surface
 from brainalign_utils.settings import load_settings
 from brainalign_utils.tables import PAPER_GROUPS
 from brainalign_utils.titles import title_of
@@ -51,14 +51,14 @@ figures.save_figure(
 # depth of one is not half the depth of another.
 
 # %% tags=["figure:best_layers"]
-cortex, outlines = maps.load_cortex(settings), maps.all_outlines(settings)
+cortex, outlines = surface.load_cortex(settings), maps.all_outlines(settings)
 depths = {model: maps.best_layer_maps(settings, model) for model in models}
 group = maps.group_title(settings)
 panels = {
     figures.component_title(m, c): each[group] for m, parts in depths.items() for c, each in parts.items()
 }
 label = "relative depth of the best layer, mean over subjects"
-fig = figures.plot_maps(panels, cortex, label, outlines=outlines[group], vmin=0, vmax=1)
+fig = figures.plot_maps(panels, cortex, label, outlines=outlines[group])
 figures.save_figure(
     fig, maps.map_table(panels, cortex), "best_layers", settings,
     caption="Relative depth of the best layer of each voxel, per model and component, mean over subjects.",
@@ -72,7 +72,7 @@ figures.save_figure(
 component = study.main_component(models[0])
 label = f"relative depth of the best layer of {title_of(models[0])} ({component})"
 panels = depths[models[0]][component]
-fig = figures.plot_maps(panels, cortex, label, outlines=outlines, vmin=0, vmax=1)
+fig = figures.plot_maps(panels, cortex, label, outlines=outlines)
 figures.save_figure(
     fig, maps.map_table(panels, cortex), "best_layers_subjects", settings,
     caption=f"Relative depth of the best layer of each voxel ({title_of(models[0])}, {component}), per subject and for the group.",

@@ -20,7 +20,7 @@ settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
 from brainalign_utils import figures
-from brainalign_utils.results import maps
+from brainalign_utils.results import maps, surface
 from brainalign_utils.results.partitions import early_higher_table, pair_table, unique_table
 from brainalign_utils.settings import load_settings
 from brainalign_utils.titles import title_of
@@ -43,7 +43,7 @@ keys = ["roi", "instruction_a", "instruction_b"]
 mean = pairs.groupby(keys, sort=False)[["unique_a", "unique_b", "shared", "shared_fraction"]].mean().reset_index()
 venns = mean[mean.instruction_a.isin([reference, partner]) & mean.instruction_b.isin([reference, partner])]
 venns = venns[venns.roi != "nsdgeneral"].assign(panel=lambda t: t.roi.map(title_of))
-fig = figures.plot_venns(venns, n_columns=2, unit=unit)
+fig = figures.plot_venns(venns, unit=unit)
 figures.save_figure(
     fig, pairs, "figure_6", settings,
     caption=f"Variance explained by {reference} and {partner}: alone, and shared. Negative parts are stated below.",
@@ -56,10 +56,10 @@ figures.save_figure(
 # What the two share, voxel by voxel, in each subject and in the mean over subjects.
 
 # %% tags=["figure:shared_maps"]
-cortex, outlines = maps.load_cortex(settings), maps.all_outlines(settings)
+cortex, outlines = surface.load_cortex(settings), maps.all_outlines(settings)
 parts = maps.partition_maps(settings, models, reference, partner)
 label = f"shared by {reference} and {partner}, {unit}"
-fig = figures.plot_maps(parts["shared"], cortex, label, outlines=outlines, vmin=0, vmax=1)
+fig = figures.plot_maps(parts["shared"], cortex, label, outlines=outlines)
 figures.save_figure(
     fig, maps.map_table(parts["shared"], cortex), "shared_maps", settings,
     caption=f"Variance that {reference} and {partner} both explain, voxel by voxel; mean over models.",
@@ -77,7 +77,7 @@ titles = {
 }  # fmt: skip
 panels = {title: parts[name][group] for name, title in titles.items()}
 label = f"unique, {unit}"
-fig = figures.plot_maps(panels, cortex, label, outlines=outlines[group], cmap="RdBu_r", symmetric=True)
+fig = figures.plot_maps(panels, cortex, label, outlines=outlines[group], symmetric=True)
 figures.save_figure(
     fig, maps.map_table(panels, cortex), "unique_maps", settings,
     caption="Variance that one instruction explains beyond the other, and beyond all others; mean over models and subjects.",
@@ -91,7 +91,7 @@ figures.save_figure(
 
 # %% tags=["figure:pair_matrix", "widget:pairs"]
 everywhere = mean[mean.roi == "nsdgeneral"]
-fig = figures.plot_pair_matrix(everywhere, measures=("shared", "unique"), unit=unit)
+fig = figures.plot_pair_matrix(everywhere, unit=unit)
 figures.save_figure(
     fig, everywhere, "pair_matrix", settings,
     caption="Every pair of instructions: what both explain, and what the row explains beyond the column.",

@@ -22,8 +22,8 @@ settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
 from brainalign_utils import figures
-from brainalign_utils.figures import surface
 from brainalign_utils.publishing import viewer
+from brainalign_utils.results import surface
 from brainalign_utils.results.study import main_component
 from brainalign_utils.settings import load_settings
 from brainalign_utils.tables import PAPER_GROUPS
@@ -53,8 +53,7 @@ best = int(chosen[chosen.roi == "nsdgeneral"].set_index("space")["median"].idxma
 
 # %% tags=["figure:cortex"]
 title = title_of(model)
-fig = figures.new_figure(height=5.2)
-surface.plot_views(fig, surface.load_meshes(), values["mean"][best], "normalised alignment", vmin=0)
+fig = figures.plot_views(surface.fsaverage5(), values["mean"][best], "normalised alignment")
 regions = {title_of(roi): values["mean"][best][viewer.in_region(bits, roi)] for roi in PAPER_GROUPS}
 figures.save_figure(
     fig, table, "cortex", settings,

@@ -3,11 +3,18 @@
 The commands run as a user runs them, so that the tables outlive changes of structure.
 """
 
+import os
 import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from fixtures.unprivileged import nobody, reachable_folder
 
 from brainalign_utils import cli
+from brainalign_utils.settings import project_root
 
 REAL = "data: nsd\n"
 SETTINGS = [
@@ -90,13 +97,212 @@ SETTINGS = [
 def test_a_settings_file(content, message, tmp_path, capfd):
     file = tmp_path / "mine.yml"
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    status = cli.main(["download", "--settings", str(file)])
-    check(status, 1, message, capfd.readouterr())
+    status = cli.main(["doctor", "--settings", str(file)])
+    check(status, 1, message, *capfd.readouterr())
 
 
-def check(status, expected, message, output):
-    """The last line is the sentence, it goes to standard error, and no traceback stands anywhere."""
-    lines = output.err.rstrip().splitlines()
-    assert status == expected and lines, output
-    assert re.search(message, lines[-1]), output
-    assert "Traceback" not in output.out + output.err
+def check(status, expected, message, output, errors=""):
+    """The last line is the sentence, and no traceback stands anywhere."""
+    lines = (output + errors).rstrip().splitlines()
+    assert status == expected and lines, output + errors
+    assert re.search(message, lines[-1]), output + errors
+    assert "Traceback" not in output + errors
+
+
+NO_SERVER = "--yes --endpoint-url http://127.0.0.1:9"
+COMMANDS = [
+    ("doctor", 1, "brainalign download --to .*make study"),
+    ("doctor --nsd", 2, "'--nsd' requires an argument"),
+    ("doctor --nsd=", 2, "'--nsd': the path is empty"),
+    ("doctor --nsd nowhere", 1, "to get what is missing or damaged: brainalign download --to .*nowhere"),
+    ("doctor --nsd file", 2, "'--nsd': Directory 'file' is a file .see `brainalign doctor --help`"),
+    ("doctor --nsd above", 1, "brainalign download"),
+    ("doctor --nsd nsd/nsddata", 1, "brainalign download"),
+    ("doctor nsd", 2, "unexpected extra argument .nsd. .see `brainalign doctor --help`"),
+    ("doctor --nsd nsd --subjects 9", 2, "subject 9 does not exist; NSD has subjects 1 to 8"),
+    ("doctor --nsd nsd --subjects 1,2", 2, "subject 1,2 does not exist; .* write --subjects 1 2 for two"),
+    ("doctor --nsd nsd --subject 1", 2, "No such option '--subject'. Did you mean '--subjects'"),
+    ("doctor --nsd nsd --sessions 0", 2, "'--sessions': 0 is not in the range 1<=x<=40"),
+    ("doctor --nsd nsd --expected nowhere.yml", 1, "nowhere.yml does not exist; --expected takes"),
+    ("doctor --nsd nsd --expected nsd", 2, "'--expected': File 'nsd' is a directory"),
+    ("doctor --nsd nsd --settings nowhere.yml", 1, "settings file nowhere.yml does not exist .looked in"),
+    ("doctr --nsd nsd", 2, "No such command 'doctr'. Did you mean 'doctor'"),
+    ("download", 1, "--to is missing; name the folder for the data"),
+    ("download --to", 2, "'--to' requires an argument"),
+    ("download data", 2, "unexpected extra argument .data. .see `brainalign download --help`"),
+    ("download --to file", 2, "'--to': Directory 'file' is a file"),
+    ("download --to data --subjects all", 2, "subject all does not exist; NSD has subjects 1 to 8"),
+    ("download --to data --subjects 1-4", 2, "subject 1-4 does not exist; .* write --subjects 1 2 for two"),
+    ("download --to data --sessions -1", 2, "'--sessions': -1 is not in the range 1<=x<=40"),
+    ("download --to data --sessions 50", 2, "'--sessions': 50 is not in the range 1<=x<=40"),
+    ("download --to data --format nii", 2, "'--format': 'nii' is not one of 'hdf5', 'nii.gz'"),
+    ("download --to data --settings nowhere.yml", 1, "settings file nowhere.yml does not exist"),
+    ("download --to data --settings nsd", 2, "'--settings': File 'nsd' is a directory"),
+    ("download --to data --bucket s3://nsd --yes", 1, "--bucket is 's3://nsd'; give its name alone"),
+    ("download --to data --yes --endpoint-url s3.amazonaws.com", 1, "looks like https://host:port"),
+    (f"download --to data {NO_SERVER}", 1, "cannot be reached.*check the network and --endpoint-url"),
+    ("downlaod --to data", 2, "No such command 'downlaod'. Did you mean 'download'"),
+    ("fetch-models instruct-blip", 1, "unknown model instruct-blip; `brainalign models` prints the table"),
+    ("fetch-models vit_h", 1, "unknown model vit_h"),
+    ("fetch-models vit-h,clip-image", 1, "unknown model vit-h,clip-image"),
+    ("fetch-models Salesforce/instructblip-vicuna-7b", 1, "unknown model Salesforce/instructblip-vicuna-7b"),
+    ("fetch-models all", 1, "unknown model all"),
+    ("fetch-models 1", 1, "unknown model 1"),
+    ("fetch-models --settings", 2, "'--settings' requires an argument"),
+    ("fetch-models --settings nowhere.yml", 1, "settings file nowhere.yml does not exist"),
+    ("fetch-models --settings file", 1, "settings file holds nothing"),
+    ("fetch-models --model vit-h", 2, "No such option '--model'"),
+    ("fetch-models vit-h --force", 2, "No such option '--force'"),
+    ("fetch_models", 2, "No such command 'fetch_models'. .Did you mean one of: 'fetch-models'"),
+    ("plan --settings nowhere.yml", 1, "settings file nowhere.yml does not exist"),
+    ("plan --settings ~/nowhere.yml", 1, f"settings file {Path.home()}/nowhere.yml does not exist"),
+    ("plan --settings nsd", 2, "'--settings': File 'nsd' is a directory"),
+    ("plan --settings=", 2, "'--settings': the path is empty"),
+    ("plan --setting x.yml", 2, "No such option '--setting'. Did you mean '--settings'"),
+    ("plan nowhere.yml", 2, "unexpected extra argument .nowhere.yml. .see `brainalign plan --help`"),
+    ("plan --settings one.yml", 1, "models is instructblip; pages compare .* name at least two"),
+    ("plan --settings vision.yml", 1, "models is vit-h, clip-image; .* one of them of partition.models"),
+    ("plan --settings two words.yml", 2, "unexpected extra argument .words.yml."),
+    ("plan --settings file", 1, "settings file holds nothing"),
+    ("paln", 2, "No such command 'paln'. Did you mean 'plan'"),
+    ("models vit-h", 2, "unexpected extra argument .vit-h. .see `brainalign models --help`"),
+    ("models --json", 2, "No such option '--json'"),
+    ("models --settings x.yml", 2, "No such option '--settings'"),
+    ("models -v", 2, "No such option '-v'"),
+    ("models models", 2, "unexpected extra argument"),
+    ("model", 2, "No such command 'model'. Did you mean 'models'"),
+    ("Models", 2, "No such command 'Models'. Did you mean 'models'"),
+    ("--models", 2, "No such option '--models'"),
+    ("--versoin", 2, "No such option '--versoin'. Did you mean '--version'"),
+    ("help", 2, "No such command 'help' .see `brainalign --help`"),
+    ("models-list", 2, "No such command 'models-list'"),
+]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A working folder with what the tables speak of."""
+    for folder in ("nsd/nsddata", "above/nsd/nsddata", "coco/annotations"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "file").touch()
+    studies = {
+        "one": "models: [instructblip]",
+        "vision": "models: [vit-h, clip-image]",
+        "braces": "build_root: '{here}/{{a}}'",
+        "inside": "build_root: '{here}/file'",
+        "absent": "checkpoints: '{here}/nowhere'",
+        "empty": "checkpoints: '{here}/nsd'",
+        "hub": "checkpoints: hub",
+        "good": "build_root: '{here}'",
+        "nsd": "data: nsd",
+    }
+    for name, text in studies.items():
+        (tmp_path / f"{name}.yml").write_text(text.format(here=tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("words", "status", "message"), COMMANDS, ids=[row[0] for row in COMMANDS])
+def test_a_command(words, status, message, here, capfd):
+    before = sorted(here.rglob("*"))
+    check(cli.main(words.split()), status, message, *capfd.readouterr())
+    assert sorted(here.rglob("*")) == before
+
+
+MAKE = [
+    ("book SETTINGS=nowhere.yml", "settings file nowhere.yml does not exist"),
+    (
+        "book SETTINGS=workflow/config",
+        "workflow/config cannot be read .Is a directory.; name a file",
+    ),
+    ("book SETTINGS=README.md", "settings README.md is not valid YAML: line"),
+    ("book SETTINGS={here}/one.yml", "models is instructblip; pages compare .* name at least two"),
+    ("book SETTINGS={here}/vision.yml", "models is vit-h, clip-image; .* one of them of partition.models"),
+    ("book SETTINGS={here}/braces.yml", "cannot use .*, whose braces are wildcards; choose another"),
+    ("book SETTINGS={here}/inside.yml", "file is a file; set build_root to a folder of yours"),
+    ("book SETTINGS={here}/absent.yml", "checkpoints: the folder .*/nowhere does not exist"),
+    ("book SETTINGS={here}/empty.yml", "no checkpoint for model 'vit-h' in .*; put the files of .* there"),
+    (
+        "book SETTINGS={here}/hub.yml HF_HOME={here}",
+        "model 'vit-h' is not in .*; run `brainalign f",
+    ),
+    ("book CORES=0", "CORES=0 is no number of processors; give 1 or more"),
+    ("book CORES=all", "CORES=all is no number of processors"),
+    ("book PROFILE=slrum", "PROFILE=slrum does not exist; there are aws, kubernetes, local, slurm"),
+    ("book SCORES=nowhere.zip", "SCORES=nowhere.zip does not exist"),
+    ("book SCORES=README.md", "SCORES=README.md is no zip archive of scores"),
+    ("book NSD={here}/nsd", "nsd_root .NSD=. is .*/nsd, but data is 'phantom'.* use workflow/config/nsd.yml"),
+    ("bok", "No rule to make target 'bok'"),
+    ("paper", "nsd_root is empty; set it .NSD= of make. to the folder that holds nsddata"),
+    ("paper NSD=/nowhere", "nsd_root .NSD=.: the folder /nowhere does not exist"),
+    ("paper NSD=nowhere", "nsd_root .NSD=.: the folder .*/nowhere does not exist"),
+    ("paper NSD={here}/file", "nsd_root .NSD=.: the folder .*/file is a file"),
+    ("paper NSD={here}/above", "above holds no folder nsddata; did you mean .*/above/nsd?"),
+    ("paper NSD={here}/nsd/nsddata", "nsd/nsddata holds no folder nsddata; did you mean .*/nsd?"),
+    ("paper NSD={here}/coco", "coco holds no folder nsddata; name the folder that holds nsddata"),
+    ("paper NSD=~nobody-here/nsd", "nsd_root: names a variable or a user that this machine does not have"),
+    ("paper NSD={here}/nsd", "coco_root is empty, and captions and concepts need it; set it .COCO= of make."),
+    ("paper NSD={here}/nsd COCO=/nowhere", "coco_root .COCO=.: the folder /nowhere does not exist"),
+    ("paper NSD={here}/nsd COCO={here}/coco/annotations", "annotations; did you mean .*/coco?"),
+    ("paper NSD={here}/nsd COCO={here}/nsd", "nsd holds no folder annotations; name the folder"),
+    (
+        "paper NSD={here}/nsd COCO={here}/coco HF_HOME={here}",
+        "model 'vit-h' is not in .*; run `brain",
+    ),
+    ("paper NSD={here}/nsd SETTINGS=nowhere.yml", "settings file nowhere.yml does not exist"),
+    (
+        "paper NSD={here}/nsd SETTINGS=workflow/config/phantom.yml",
+        "but data is 'phantom', which makes its",
+    ),
+    ("figure", "NOTEBOOK= does not exist; there are .*06_compare_models"),
+    ("figure NOTEBOOK=99", "NOTEBOOK=99 does not exist; there are .*06_compare_models"),
+    ("figure NOTEBOOK=6_compare_models", "NOTEBOOK=6_compare_models does not exist; there are"),
+    ("figure NOTEBOOK=compare-models", "NOTEBOOK=compare-models does not exist; there are"),
+    ("figure NOTEBOOK=figure_2", "NOTEBOOK=figure_2 does not exist; there are"),
+    ("figure NOTEBOOK=notebooks", "NOTEBOOK=notebooks does not exist; there are"),
+    ("figure NOTEBOOK=06*", r"NOTEBOOK=06\* does not exist; there are"),
+    ("figure NOTEBOOK=06_compare_models SETTINGS=nowhere.yml", "settings file nowhere.yml does not exist"),
+    ("figure NOTEBOOK=06_compare_models CORES=two", "CORES=two is no number of processors"),
+    ("figure NOTEBOOK=06_compare_models PROFILE=", "PROFILE= does not exist; there are aws"),
+    ("figure NOTEBOOK=06_compare_models SETTINGS={here}/inside.yml", "is a file; set build_root"),
+    ("serve SETTINGS={here}/nsd.yml", "there is no book in .*/nsd/html; `make book` with the same SETTINGS"),
+    ("serve SETTINGS={here}/one.yml", "there is no book in .*/one/html"),
+    ("serve SETTINGS=nowhere.yml", "settings file nowhere.yml does not exist"),
+    ("serve SETTINGS=", "name a file"),
+    ("serve SETTINGS={here}/good.yml PORT=", "PORT= is no port; give a number such as 8001"),
+    ("serve SETTINGS={here}/good.yml PORT=abc", "PORT=abc is no port"),
+    ("serve SETTINGS={here}/good.yml PORT=0", "PORT=0 is no port"),
+    ("serve SETTINGS={here}/good.yml PORT=-1", "PORT=-1 is no port"),
+    ("serve SETTINGS={here}/good.yml PORT=80000", "PORT=80000 is no port"),
+    ("serve SETTINGS={here}/good.yml PORT=8000.5", "PORT=8000.5 is no port"),
+    ("serve SETTINGS={here}/good.yml PORT={taken}", "cannot be used .address already in use.; give another"),
+    ("lab NOTEBOOK=compare", "NOTEBOOK=compare does not exist; there are"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), MAKE, ids=[row[0] for row in MAKE])
+def test_a_target_of_make(words, message, here):
+    """The sentence is make's own last line."""
+    (here / "good/html").mkdir(parents=True)
+    (here / "good/html/index.html").touch()
+    environment = {name: v for name, v in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        words = words.format(here=here, taken=server.getsockname()[1]).split()
+        command = ["make", "-o", f"{sys.prefix}/.ready", f"VENV={sys.prefix}", *words]
+        done = subprocess.run(
+            command, cwd=project_root(), env=environment, capture_output=True, text=True, timeout=60
+        )
+    check(done.returncode, 2, message, done.stdout, done.stderr)
+    assert "snakemake" not in done.stdout
+
+
+def test_a_folder_that_may_not_be_written(capfd):
+    with reachable_folder() as folder:
+        (folder / "mine.yml").write_text(f"build_root: {folder}/closed/deep\n")
+        (folder / "closed").mkdir(mode=0o755)
+        options = ["--settings", str(folder / "mine.yml"), "--profile", "local", "--cores", "1"]
+        with nobody():
+            status = cli.main(["check", "book", *options])
+        message = f"{folder}/closed may not be written; set build_root to a folder of yours"
+        check(status, 1, message, *capfd.readouterr())
+        assert cli.main(["check", "book", *options]) == 0

@@ -41,7 +41,7 @@ def test_help_imports_nothing_heavy():
 @pytest.mark.parametrize("arguments", [[], ["paint"], ["doctor", "tree"], ["download", "--sessions", "0"]])
 def test_wrong_usage_exits_with_2(arguments, capsys):
     assert cli.main(arguments) == 2
-    assert "Usage: brainalign" in capsys.readouterr().err
+    assert ("see `brainalign" if arguments else "Usage: brainalign") in capsys.readouterr().err
 
 
 def test_models_prints_the_table(capsys):
@@ -71,7 +71,7 @@ def test_doctor_exit_code_and_report(phantom_tree, tmp_path, capsys):
 
 def test_doctor_on_a_folder_that_is_not_there(tmp_path, capsys):
     assert cli.main(["doctor", "--nsd", str(tmp_path / "no")]) == 1
-    assert f"missing     {tmp_path}/no/nsddata" in capsys.readouterr().out
+    assert "missing     nsddata" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_doctor_on_a_folder_that_is_not_there(tmp_path, capsys):
         (["download", "--settings", "nowhere.yml"], "settings file nowhere.yml does not exist"),
         (
             ["doctor", "--nsd", ".", "--expected", "nowhere.yml"],
-            "nowhere.yml does not exist; --expected takes",
+            "nowhere.yml is no file; --expected takes",
         ),
         (["plan", "--settings", "nowhere.yml"], "settings file nowhere.yml does not exist"),
         (["fetch-models", "instruct-blip"], "unknown model instruct-blip"),

@@ -24,8 +24,11 @@ WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """In the order in which transformers looks for them; each whole, or as shards that an index lists."""
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
 IMAGE_PROCESSORS = ("preprocessor_config.json", "processor_config.json")
-SMALL_FILES = (".json", ".jinja", ".model", ".txt")
-"""Endings of configurations, tokenizers and processors."""
+SMALL_FILES = {
+    "config.json", "generation_config.json", *TOKENIZERS, *IMAGE_PROCESSORS, "tokenizer_config.json",
+    "special_tokens_map.json", "added_tokens.json", "merges.txt", "chat_template.json", "chat_template.jinja",
+}  # fmt: skip
+"""Configurations, tokenizers and processors, at the top or in the folder of a further tokenizer."""
 
 
 class ModelError(BrainalignError):
@@ -86,12 +89,7 @@ def needed_files(row: Model, listing: Listing) -> list[str]:
             require(folder.rstrip("/") or "tokenizer", TOKENIZERS, folder)
     if row.image != "none" and row.family != "mplug_owl":  # whose pixels follow from its configuration
         require("image processor", IMAGE_PROCESSORS)
-    small = [
-        name
-        for name in sorted(listing.names)
-        if name.endswith(SMALL_FILES) and not name.endswith(".index.json")
-        and any(name == folder + Path(name).name for folder in folders)
-    ]  # fmt: skip
+    small = sorted(listing.names & {folder + name for folder in folders for name in SMALL_FILES})
     return small if row.init == "random" else small + _weight_files(listing)
 
 
@@ -219,9 +217,8 @@ def _damage_of_safetensors(path: Path, size: int) -> str | None:
         header = stream.read(n_header) if n_header < size else b""
     try:
         tensors = json.loads(header)
-        expected = (
-            8 + n_header + max(entry["data_offsets"][1] for entry in tensors.values() if "dtype" in entry)
-        )
+        ends = [entry["data_offsets"][1] for name, entry in tensors.items() if name != "__metadata__"]
+        expected = 8 + n_header + max(ends)
     except (ValueError, KeyError, TypeError, AttributeError):
         return "is no safetensors file, or is cut off"
     return None if size == expected else f"has {size} bytes instead of {expected}"
@@ -250,8 +247,14 @@ def fetch(model_ids, checkpoints: str | Path = "hub") -> list[tuple[Model, Path]
     ModelError
         For an unknown model, too little disk space, a file that is missing or damaged, or a download that
         fails.
+
+    Examples
+    --------
+    >>> [(row, folder)] = fetch(["vit-h"], checkpoints="phantom")
+    >>> row.checkpoint
+    'google/vit-huge-patch14-224-in21k'
     """
-    model_ids = list(model_ids)
+    model_ids = list(dict.fromkeys(model_ids))
     if unknown := [id for id in model_ids if id not in MODEL_BY_ID]:
         raise ModelError(f"unknown model {', '.join(unknown)}; `brainalign models` prints the table")
     rows = [MODEL_BY_ID[id] for id in model_ids]

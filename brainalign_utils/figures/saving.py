@@ -4,13 +4,12 @@ import base64
 import html
 import json
 import os
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..artifacts import file_hash, record
 from ..settings import Settings, fingerprint, project_root
-from .style import MUTED, WARNING, book_style
+from .style import MUTED, WARNING, styled
 
 NOTICES = {
     "phantom": "PHANTOM DATA: simulated brains, tiny models. Not a finding about brains.",
@@ -30,8 +29,8 @@ class SavedFigure:
     name : str
     svg, png, csv, json : Path
         Picture, picture, tidy table, and description.
-    caption, alt, data : str
-        Caption, text for readers who do not see the picture, "phantom" or "nsd".
+    alt : str
+        For readers who do not see the picture.
     """
 
     name: str
@@ -39,9 +38,7 @@ class SavedFigure:
     png: Path
     csv: Path
     json: Path
-    caption: str
     alt: str
-    data: str
 
     def _repr_html_(self) -> str:
         picture = base64.b64encode(self.png.read_bytes()).decode()
@@ -81,6 +78,19 @@ def save_figure(figure, table, name, settings: Settings, caption, alt) -> SavedF
     ------
     ValueError
         When caption or alternative text is empty, or the table has no rows.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import pandas as pd
+    >>> from brainalign_utils import figures
+    >>> folder = tempfile.mkdtemp()
+    >>> table = pd.DataFrame({"roi": "faces", "instruction": ["IC", "IU1"], "share": [0.75, 0.25]})
+    >>> settings = Settings(build_root=folder, models=("instructblip",))
+    >>> words = {"caption": "Winners.", "alt": "Bars."}
+    >>> saved = save_figure(figures.plot_winner_shares(table), table, "winners", settings, **words)
+    >>> saved.png.name, saved.alt
+    ('winners.png', 'Bars. Phantom data, not a finding about brains.')
     """
     for what, value in (("caption", caption), ("alt", alt)):
         if not value.strip():
@@ -97,24 +107,18 @@ def save_figure(figure, table, name, settings: Settings, caption, alt) -> SavedF
     about |= {"notice": NOTICES[settings.data], "settings": fingerprint(settings.model_dump(mode="json"))}
     about |= {"sha256": {kind: file_hash(paths[kind], 64) for kind in ("svg", "png", "csv")}}
     text = json.dumps(about | {"provenance": record(project_root())}, indent=1)
-    _atomic(paths["json"], lambda file: file.write_text(text))
-    return SavedFigure(name, **paths, caption=caption, alt=alt, data=settings.data)
+    _atomic(paths["json"], lambda file: file.write_text(text, encoding="utf-8"))
+    return SavedFigure(name, **paths, alt=alt)
 
 
+@styled
 def _write_pictures(figure, paths, metadata, notice):
-    _write_notice(figure, notice)
-    with book_style():
-        svg = {"format": "svg", "metadata": metadata | {"Date": None}, "dpi": DPI, "facecolor": "white"}
-        _atomic(paths["svg"], lambda file: figure.savefig(file, **svg))
-        png = {"format": "png", "metadata": metadata | {"Comment": notice}, "dpi": DPI, "facecolor": "white"}
-        _atomic(paths["png"], lambda file: figure.savefig(file, **png))
-
-
-def _write_notice(figure, notice):
-    """First line of the figure: the kind of data."""
+    """The figure with the kind of data as its first line."""
     colour = WARNING if "PHANTOM" in notice else MUTED
-    notice = textwrap.fill(notice, int(13 * figure.get_figwidth()))
     figure.suptitle(notice, x=0.01, ha="left", fontsize=8.5, weight="bold", color=colour)
+    for kind, more in (("svg", {"Date": None}), ("png", {"Comment": notice})):
+        options = {"format": kind, "metadata": metadata | more, "dpi": DPI, "facecolor": "white"}
+        _atomic(paths[kind], lambda file, options=options: figure.savefig(file, **options))
 
 
 def _atomic(path: Path, write) -> None:

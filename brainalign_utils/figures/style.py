@@ -4,10 +4,11 @@ Figures are opaque white cards with dark ink, so that they read the same on a li
 on paper.  Colour is never alone: markers, position or text say the same.
 """
 
-from contextlib import contextmanager
 from functools import wraps
 
 import matplotlib as mpl
+import matplotlib.style
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from ..models import MODEL_BY_ID
@@ -20,6 +21,7 @@ WIDTH = 6.5
 """Inches; about 750 pixels on a page, 360 on a phone."""
 
 INK, MUTED, GRID, PAPER, WARNING = "#1f2328", "#57606a", "#d0d7de", "#ffffff", "#a33b00"
+RED, BLUE, GREEN, PURPLE = "#b93c0a", "#1f4fd1", "#0b7a67", "#7a1fa2"
 
 _PALETTE = (
     "#421f90",
@@ -33,110 +35,119 @@ _PALETTE = (
     "#c2e297",
     "#fbe14e",
 )
-_EXTRA = ("#000000", "#e8590c", "#7a8288", "#0b7285")
+_EXTRA = ("#000000", "#e8590c", "#7a8288", "#0b7285", *map(to_hex, mpl.colormaps["tab20"].colors))
 INSTRUCTION_COLOURS = dict(zip((row.id for row in INSTRUCTIONS), _PALETTE, strict=True))
 """Dark for low-level, light for high-level instructions; any two differ for colour-blind readers too."""
 
 ROLE_MARKS = {
-    "mllm": ("#b93c0a", "o"),
-    "vision": ("#1f4fd1", "s"),
-    "multimodal": ("#0b7a67", "D"),
+    "mllm": (RED, "o"),
+    "vision": (BLUE, "s"),
+    "multimodal": (GREEN, "D"),
     "baseline": ("#6e7781", "X"),
-    "ablation": ("#7a1fa2", "^"),
+    "ablation": (PURPLE, "^"),
 }
 """Colour and marker of a model's role."""
 
-_RC = {
-    "figure.facecolor": PAPER,
-    "savefig.facecolor": PAPER,
-    "axes.facecolor": PAPER,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
-    "axes.titlecolor": INK,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "font.size": 9.5,
-    "axes.titlesize": 10.5,
-    "axes.titleweight": "bold",
-    "axes.labelsize": 9.5,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-    "legend.fontsize": 9,
-    "legend.frameon": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": False,
-    "grid.color": GRID,
-    "grid.linewidth": 0.7,
-    "figure.constrained_layout.w_pad": 0.07,
-    "figure.constrained_layout.h_pad": 0.06,
-    "svg.hashsalt": "brainalign",
-    "svg.fonttype": "path",
-    "image.cmap": "viridis",
-}
+_COLOURS, _MARKERS = (RED, BLUE, GREEN, PURPLE, MUTED), ("o", "s", "D", "^", "v")
+_DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1, 1, 1)), (0, (3, 1, 1, 1, 1, 1)))
 
-
-@contextmanager
-def book_style():
-    """Context in which artists take the look of the book; matplotlib's settings stay as they were."""
-    with mpl.rc_context(_RC):
-        yield
+STYLE = [
+    "default",
+    {
+        "font.family": "DejaVu Sans",  # comes with matplotlib; as "sans-serif" it could be any font
+        "figure.facecolor": PAPER,
+        "savefig.facecolor": PAPER,
+        "axes.facecolor": PAPER,
+        "axes.edgecolor": MUTED,
+        "axes.labelcolor": INK,
+        "axes.titlecolor": INK,
+        "text.color": INK,
+        "xtick.color": INK,
+        "ytick.color": INK,
+        "font.size": 9.5,
+        "axes.titlesize": 10.5,
+        "axes.titleweight": "bold",
+        "axes.labelsize": 9.5,
+        "xtick.labelsize": 9,
+        "ytick.labelsize": 9,
+        "legend.fontsize": 9,
+        "legend.frameon": False,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": False,
+        "grid.color": GRID,
+        "grid.linewidth": 0.7,
+        "figure.constrained_layout.w_pad": 0.07,
+        "figure.constrained_layout.h_pad": 0.06,
+        "svg.hashsalt": "brainalign",
+        "svg.fonttype": "path",
+        "image.cmap": "viridis",
+    },
+]
+"""For ``pyplot.style.use``: matplotlib's own defaults, whatever a matplotlibrc says, and then the book's."""
 
 
 def styled(function):
-    """Run a drawing function in :func:`book_style`."""
+    """Run a drawing function in :data:`STYLE`; matplotlib's settings stay as they were."""
 
     @wraps(function)
     def wrapper(*args, **kwargs):
-        with book_style():
+        with mpl.style.context(STYLE):
             return function(*args, **kwargs)
 
     return wrapper
 
 
 @styled
-def new_figure(height: float, width: float = WIDTH) -> Figure:
-    """Empty figure outside pyplot, so nothing has to be closed.  Size in inches."""
-    return Figure(figsize=(width, height), layout="constrained")
+def new_figure(height: float) -> Figure:
+    """Empty figure as wide as a page and outside pyplot, so nothing has to be closed.  Height in inches."""
+    return Figure(figsize=(WIDTH, height), layout="constrained")
 
 
 def model_marks(model: str) -> tuple[str, str]:
     """Colour and marker of a model, by its role."""
-    role = MODEL_BY_ID[model].role if model in MODEL_BY_ID else "ablation"
-    return ROLE_MARKS[role]
+    return ROLE_MARKS[role_of(model)]
+
+
+def role_of(model: str) -> str:
+    """Role of a model in the comparison; one outside the table is an ablation."""
+    return MODEL_BY_ID[model].role if model in MODEL_BY_ID else "ablation"
+
+
+def line_styles(names) -> dict[str, tuple]:
+    """Colour, dashes and marker of each of up to 125 lines; no two are the same."""
+    return {
+        name: (_COLOURS[k % 5], _DASHES[(k + k // 5) % 5], _MARKERS[(k + k // 25) % 5])
+        for k, name in enumerate(dict.fromkeys(names))
+    }
 
 
 def instruction_colours(instructions) -> dict[str, str]:
-    """Colour of each instruction id; those outside the paper's ten take extra colours in turn."""
-    extra = iter(_EXTRA * (1 + len(list(instructions)) // len(_EXTRA)))
-    return {i: INSTRUCTION_COLOURS.get(i) or next(extra) for i in instructions}
-
-
-def in_level_order(instructions) -> list[str]:
-    """Instruction ids from low to high level, others behind in their own order."""
-    known = [row.id for row in INSTRUCTIONS]
-    ids = list(dict.fromkeys(instructions))
-    return sorted(ids, key=lambda i: known.index(i) if i in known else len(known))
-
-
-def ink_on(colour) -> str:
-    """Black or white, whichever reads better on a colour (WCAG relative luminance)."""
-    rgb = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in mpl.colors.to_rgb(colour)]
-    luminance = 0.2126 * rgb[0] + 0.7152 * rgb[1] + 0.0722 * rgb[2]
-    return "black" if luminance > 0.179 else "white"
-
-
-def require(table, *columns, of: str) -> None:
-    """Check the columns of a table.
+    """Colour of each instruction id; those outside the paper's ten take extra colours in turn.
 
     Raises
     ------
     ValueError
-        Naming the missing columns and those present.
+        When there are more instructions than colours that can be told apart.
     """
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
+    ids = list(dict.fromkeys(instructions))
+    unknown = [i for i in ids if i not in INSTRUCTION_COLOURS]
+    if len(unknown) > len(_EXTRA):
         raise ValueError(
-            f"table for {of} lacks column {', '.join(missing)}; it has {', '.join(map(str, table.columns))}"
+            f"{len(unknown)} instructions are none of the paper's ten and figures have {len(_EXTRA)} colours "
+            "for such; draw fewer of them, or add colours to figures/style.py"
         )
+    return {i: INSTRUCTION_COLOURS.get(i) or _EXTRA[unknown.index(i)] for i in ids}
+
+
+def in_level_order(instructions) -> list[str]:
+    """Instruction ids from low to high level, others behind in their own order."""
+    known = list(INSTRUCTION_COLOURS)
+    return sorted(dict.fromkeys(instructions), key=lambda i: known.index(i) if i in known else len(known))
+
+
+def ink_on(colour) -> str:
+    """Black or white, whichever reads better on a colour (WCAG relative luminance)."""
+    rgb = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+    luminance = 0.2126 * rgb[0] + 0.7152 * rgb[1] + 0.0722 * rgb[2]
+    return "black" if luminance > 0.179 else "white"

@@ -52,7 +52,7 @@ def load_expected(root: str | Path, path: str | Path | None = None) -> dict:
     beside = Path(root).parent / "truth" / "expected.yml"
     source = Path(path) if path else beside if beside.is_file() else Path(__file__).with_name("expected.yml")
     if not source.is_file():
-        raise BrainalignError(f"{source} does not exist; --expected takes a YAML file of expected numbers")
+        raise BrainalignError(f"{source} is no file; --expected takes a YAML file of expected numbers")
     try:
         expected = yaml.safe_load(source.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError) as error:
@@ -117,20 +117,27 @@ def examine(
     -------
     findings : list of Finding
 
+    Raises
+    ------
+    MissingFileError
+        If ``root`` lies inside an NSD tree, or around one.
+
     Examples
     --------
     >>> root = load_settings("workflow/config/phantom-small.yml").paths.nsd
-    >>> findings = examine(root, subjects=[1, 2])
+    >>> findings = examine(root, subjects=[1, 4])
     >>> print(report(findings))
     ok          subj01: sessions
-                2 of 2 that exist: 1 to 2
-    ok          subj02: sessions
+                3 of 3 that exist: 1 to 3
+    ok          subj04: sessions
                 2 of 2 that exist: 1 to 2
     0 missing, 0 damaged, 0 unexpected, ... ok
     """
     root = Path(root).absolute()
+    if near := files.tree_near(root):
+        raise layout.MissingFileError(f"{root} is not the folder that holds nsddata: give {near}")
     if not (root / "nsddata").is_dir():
-        return [Finding("missing", f"{root}/nsddata", files.whats_there(root / "nsddata"))]
+        return [Finding("missing", "nsddata", files.whats_there(root / "nsddata"))]
     expected = load_expected(root) if expected is None else expected
     findings = [
         _check(root, layout.EXPDESIGN, files.read_design, root),
@@ -149,7 +156,7 @@ def examine(
         if described == (betas, space):
             findings += _numbers(root, subject, betas, space, numbers, arrays)
     if coco is not None:
-        findings += _coco_files(Path(coco))
+        findings += _coco_files(Path(coco).absolute())
     return list(dict.fromkeys(findings))  # of a folder that is missing, every file in it told
 
 

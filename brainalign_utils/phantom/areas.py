@@ -149,7 +149,7 @@ ROI_LABELS = {
 EMPTY_LABELS = {2: ("FBA-1",), 7: ("FBA-1",)}
 """Areas that a subject does not have, as in NSD."""
 
-LOST_LABELS = {2: ("floc-words", "VWFA-2")}
+LOST_LABELS = {2: ("floc-words", "VWFA-2"), 4: ("floc-words", "VWFA-2")}
 """A label whose voxels give no signal in a subject, as near the ear canals."""
 
 REAL_SESSIONS = {1: 40, 2: 40, 3: 32, 4: 30, 5: 40, 6: 32, 7: 40, 8: 30}
@@ -157,6 +157,9 @@ REAL_SESSIONS = {1: 40, 2: 40, 3: 32, 4: 30, 5: 40, 6: 32, 7: 40, 8: 30}
 
 NOISE_CEILING_MEDIAN = {1: 28.1, 2: 28.1, 3: 24.0, 4: 20.8, 5: 34.1, 6: 26.1, 7: 19.1, 8: 13.3}
 """Median noise ceiling over nsdgeneral, percent, mean of three trials (NSD, real subjects)."""
+
+BETA_VERSIONS = {"betas_assumehrf": 0.7, "betas_fithrf": 0.8, "betas_fithrf_GLMdenoise_RR": 1.0}
+"""NSD's three GLMs for single-trial betas, and ncsnr relative to the last."""
 
 REAL_VOXELS = {1: 15724, 2: 14278, 3: 15226, 4: 13153, 5: 13039, 6: 17907, 7: 12682, 8: 14386}
 """Voxels of nsdgeneral in real subjects; the phantom keeps the proportions."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .areas import FAMILIES, NOISE_CEILING_MEDIAN
+from .areas import BETA_VERSIONS, FAMILIES, NOISE_CEILING_MEDIAN
 from .channels import COUNTS, FIELD, N_CELLS, Channels
 from .grid import Layout
 
@@ -66,7 +66,9 @@ class Brain:
         return self
 
 
-def make_brain(layout: Layout, channels: Channels, seed: int) -> Brain:
+def make_brain(
+    layout: Layout, channels: Channels, seed: int, betas: str = "betas_fithrf_GLMdenoise_RR"
+) -> Brain:
     """Tune every cortical voxel to the content of the stimuli.
 
     Parameters
@@ -75,9 +77,11 @@ def make_brain(layout: Layout, channels: Channels, seed: int) -> Brain:
     channels : Channels
         Of the subject's stimuli, sorted by nsd_id.
     seed : int
+    betas : str
+        One of :data:`.areas.BETA_VERSIONS`: how far noise was removed.
     """
     rng = np.random.default_rng([seed, layout.subject, 31])
-    ncsnr = draw_ncsnr(layout, rng)
+    ncsnr = draw_ncsnr(layout, rng) * np.float32(BETA_VERSIONS[betas])
     active = np.flatnonzero(ncsnr > 0)
     n_voxels, n_families = len(layout.ijk), len(FAMILIES)
     weight, fraction, unique = (np.zeros((n_voxels, n_families), np.float32) for _ in range(3))

@@ -21,13 +21,20 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from ..settings import PhantomSettings
-from ..tables import SUBJECTS, subject_name
 from . import writer
-from .annotations import coco_annotations
+from .annotations import coco_annotations, spoil
 from .areas import BEST_INSTRUCTIONS, FAMILIES, REAL_SESSIONS, ROI_LABELS
 from .channels import COUNTS, Channels, picture_channels, stack_channels
 from .cortex import HEMISPHERES
-from .experiment import N_STIMULI, N_TRIALS, Experiment, coco_split, make_experiment, stimulus_table
+from .experiment import (
+    N_STIMULI,
+    N_TRIALS,
+    Experiment,
+    coco_split,
+    make_experiment,
+    stimulus_table,
+    subject_name,
+)
 from .grid import Layout, make_layout
 from .scenes import Scene, draw_scene, stimulus_seed
 from .subject_files import COLOURED, write_subject
@@ -39,9 +46,10 @@ FIXED_BYTES = 30_000_000
 
 README = """Truth of a phantom dataset. Nothing here is a measurement of a brain.
 
-expected.yml               numbers that `brainalign doctor` should find in ../nsd
+expected.yml               numbers that ../nsd holds, for a check of readers
 planted.yml                what is not clean: saturated betas, voxels constant in one session or in all,
-                           NaN ncsnr in the file, empty labels, ROI voxels outside nsdgeneral
+                           NaN ncsnr in the file, empty labels, ROI voxels outside nsdgeneral; under coco,
+                           ids of annotations that are crowds, masks, without outline, area or picture
 stimuli.parquet            what each picture holds, by nsd_id (0-based)
 families.yml               content families, their scene channels and the instructions that ask for them
 subjAA/voxels.parquet      a row a voxel of the brain mask, C order: position, labels, ncsnr, receptive field
@@ -64,8 +72,10 @@ class PhantomSpaceError(OSError):
 def make_phantom(
     root: str | Path,
     settings: PhantomSettings | None = None,
-    subjects: Sequence[int] = SUBJECTS,
+    subjects: Sequence[int] = (1, 2, 5, 7),
     *,
+    betas: str = "betas_fithrf_GLMdenoise_RR",
+    space: str = "func1pt8mm",
     sessions_by_subject: Mapping[int, int] | None = None,
     n_jobs: int | None = None,
     progress_bar: bool = True,
@@ -83,6 +93,10 @@ def make_phantom(
         Size and seed.
     subjects : sequence of int
         NSD subjects to simulate, 1 to 8.
+    betas : str
+        One of :data:`.areas.BETA_VERSIONS`.
+    space : str
+        One of :data:`.grid.SPACES`.
     sessions_by_subject : mapping of int to int
         Sessions of some subjects; by default those who did not complete the real experiment have fewer than
         ``settings.n_sessions``, in proportion.
@@ -109,11 +123,11 @@ def make_phantom(
         raise FileExistsError(f"root {root} holds other things than a phantom; choose another root")
     experiment = make_experiment(settings.n_sessions, settings.n_shared, settings.seed)
     n_jobs = n_jobs or len(os.sched_getaffinity(0))
-    layouts = {s: make_layout(s, settings.n_voxels, settings.seed) for s in sessions}
+    layouts = {s: make_layout(s, settings.n_voxels, settings.seed, space) for s in sessions}
     nsd_ids = np.unique(np.concatenate([experiment.trials(s, n) for s, n in sessions.items()]))
     _check_space(root, expected_bytes(layouts, sessions, len(nsd_ids)))
     with _whole_or_nothing(root) as partial, threadpool_limits(1), _workers(n_jobs) as run:
-        channels = _write_stimuli(partial, nsd_ids, experiment, settings.seed, run, progress_bar)
+        channels, spoilt = _write_stimuli(partial, nsd_ids, experiment, settings.seed, run, progress_bar)
         jobs = [
             (
                 partial,
@@ -122,11 +136,14 @@ def make_phantom(
                 experiment,
                 n,
                 settings.seed,
+                betas,
             )
             for s, n in sessions.items()
         ]
         reports = _track(run(_subject_job, jobs), len(jobs), "subjects", progress_bar)
-        _write_shared_tables(partial, layouts, experiment, dict(zip(sessions, reports, strict=True)))
+        _write_shared_tables(
+            partial, layouts, experiment, dict(zip(sessions, reports, strict=True)), betas, spoilt
+        )
     return root
 
 
@@ -216,7 +233,7 @@ def _subject_job(arguments):
         return write_subject(*arguments)
 
 
-def _write_stimuli(root, nsd_ids, experiment: Experiment, seed, run, progress_bar) -> Channels:
+def _write_stimuli(root, nsd_ids, experiment: Experiment, seed, run, progress_bar) -> tuple[Channels, dict]:
     blocks = np.array_split(nsd_ids, max(1, len(nsd_ids) // IMAGES_A_JOB))
     rows, scenes = [], []
     with writer.ImageBrick(root / "nsd/nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5", N_STIMULI) as brick:
@@ -231,20 +248,24 @@ def _write_stimuli(root, nsd_ids, experiment: Experiment, seed, run, progress_ba
     experiments = root / "nsd/nsddata/experiments/nsd"
     table = stimulus_table(experiment, coco_ids, seed)
     writer.write_table(experiments / "nsd_stim_info_merged.csv", table, index_label="")
-    _write_coco(root / "coco/annotations", nsd_ids, coco_ids, scenes)
+    spoilt = _write_coco(root / "coco/annotations", nsd_ids, coco_ids, scenes)
     channels = stack_channels(nsd_ids, rows)
     _write_stimulus_truth(root / "truth", channels, coco_ids, scenes)
-    return channels
+    return channels, spoilt
 
 
-def _write_coco(folder, nsd_ids, coco_ids, scenes: Sequence[Scene]):
+def _write_coco(folder, nsd_ids, coco_ids, scenes: Sequence[Scene]) -> dict[str, dict]:
+    """Annotations of both splits; returns what is not clean in them."""
+    spoilt = {}
     for split in ("train2017", "val2017"):
         chosen = np.flatnonzero(coco_split(nsd_ids) == split)
         pictures = [scenes[i] for i in chosen]
         instances, captions = coco_annotations(pictures, coco_ids[nsd_ids[chosen]].tolist())
+        spoilt[split] = spoil(instances)
         for name, content in (("instances", instances), ("captions", captions)):
             text = json.dumps(content, separators=(",", ":"))
             writer.write_bytes(folder / f"{name}_{split}.json", text.encode())
+    return spoilt
 
 
 def _write_stimulus_truth(folder, channels: Channels, coco_ids, scenes: Sequence[Scene]):
@@ -259,7 +280,7 @@ def _write_stimulus_truth(folder, channels: Channels, coco_ids, scenes: Sequence
     table.to_parquet(folder / "stimuli.parquet", index=False)
 
 
-def _write_shared_tables(root, layouts, experiment: Experiment, reports):
+def _write_shared_tables(root, layouts, experiment: Experiment, reports, betas, spoilt):
     variables = {
         "basiccnt": experiment.basiccnt(),
         "masterordering": experiment.masterordering[None],
@@ -277,6 +298,8 @@ def _write_shared_tables(root, layouts, experiment: Experiment, reports):
     shared = (experiment.sharedix - 1).tolist()
     expected = {
         "name": "phantom (simulated)",
+        "betas": betas,
+        "space": any_layout.space,
         "stimuli_shape": [N_STIMULI, *writer.IMAGE_SHAPE],
         "stim_info_rows": N_STIMULI,
         "subjectim_first": experiment.subjectim[0, :3].tolist(),
@@ -289,7 +312,9 @@ def _write_shared_tables(root, layouts, experiment: Experiment, reports):
         family: {"scene_channels": list(COUNTS[family]), "best_instructions": list(BEST_INSTRUCTIONS[family])}
         for family in FAMILIES
     }
-    planted = {subject_name(subject): report.planted for subject, report in reports.items()}
+    planted = {subject_name(subject): report.planted for subject, report in reports.items()} | {
+        "coco": spoilt
+    }
     for name, content in (("expected", expected), ("families", families), ("planted", planted)):
         text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=110)
         writer.write_bytes(root / f"truth/{name}.yml", text.encode())

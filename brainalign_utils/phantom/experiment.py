@@ -24,6 +24,11 @@ FIRST_OWN = (61883, 829)
 SHARED_ANCHORS = {0: 2951, 1: 2991, 2: 3050, 3: 3078, 4: 3147, 997: 72606, 998: 72720, 999: 72949}
 
 
+def subject_name(subject: int) -> str:
+    """Folder name of a subject, ``subj01`` for 1."""
+    return f"subj{subject:02d}"
+
+
 @dataclass(frozen=True)
 class Experiment:
     """NSD's design, 1-based as on disk.

@@ -1,7 +1,7 @@
 """Voxel grid of a phantom subject: where the folded surface meets a small slab.
 
-NSD's voxels are 1.8 mm.  A phantom subject keeps that affine but has a doll's head: the
-surface is shrunk until nsdgeneral has as many voxels as asked for.
+NSD's voxels are 1.8 mm, or 1 mm in its finer space.  A phantom subject keeps that affine but has a small
+head: the surface is shrunk until nsdgeneral has as many voxels as asked for, the same number in either space.
 """
 
 from dataclasses import dataclass, replace
@@ -13,7 +13,8 @@ from scipy.ndimage import binary_dilation
 from .areas import REAL_VOXELS, ROI_LABELS
 from .cortex import HEMISPHERES, N_VERTICES, Hemisphere, make_hemisphere
 
-VOXEL_SIZE = 1.8
+SPACES = {"func1pt8mm": ("func1pt8", 1.8), "func1mm": ("func1pt0", 1.0)}
+"""Functional spaces: their name in files of transforms, and the size of their voxels in mm."""
 DEPTHS = {"layerB1": 0.25, "layerB2": 0.5, "layerB3": 0.75}
 """Cortical depths between the white (0) and the pial (1) surface."""
 MARGIN = 2
@@ -26,6 +27,8 @@ class Layout:
     Attributes
     ----------
     subject : int
+    space : str
+        One of :data:`SPACES`.
     shape : tuple of int
         Grid, (x, y, z); three different numbers.
     ijk : int array of shape (n_voxels, 3)
@@ -46,6 +49,7 @@ class Layout:
     """
 
     subject: int
+    space: str
     shape: tuple[int, int, int]
     ijk: np.ndarray
     side: np.ndarray
@@ -59,9 +63,10 @@ class Layout:
 
     @property
     def affine(self) -> np.ndarray:
-        """NSD's: 1.8 mm, the centre of the slab at world 0."""
-        affine = np.diag([VOXEL_SIZE] * 3 + [1.0])
-        affine[:3, 3] = -(np.array(self.shape) - 1) / 2 * VOXEL_SIZE
+        """NSD's: voxels of the space's size, the centre of the slab at world 0."""
+        size = SPACES[self.space][1]
+        affine = np.diag([size] * 3 + [1.0])
+        affine[:3, 3] = -(np.array(self.shape) - 1) / 2 * size
         return affine
 
     @property
@@ -82,7 +87,7 @@ class Layout:
         return grid
 
 
-def make_layout(subject: int, n_voxels: int, seed: int) -> Layout:
+def make_layout(subject: int, n_voxels: int, seed: int, space: str = "func1pt8mm") -> Layout:
     """Build the brain of one subject.
 
     Parameters
@@ -92,6 +97,8 @@ def make_layout(subject: int, n_voxels: int, seed: int) -> Layout:
     n_voxels : int
         nsdgeneral voxels of an average subject; subjects differ as NSD's do.
     seed : int
+    space : str
+        One of :data:`SPACES`.
 
     Returns
     -------
@@ -102,7 +109,7 @@ def make_layout(subject: int, n_voxels: int, seed: int) -> Layout:
     hemispheres = {side: make_hemisphere(side, subject, rng) for side in HEMISPHERES}
     target = round(n_voxels * REAL_VOXELS[subject] / 13931)
     size = _fit_voxel_size(hemispheres, target)
-    return _grid_layout(hemispheres, size, subject)
+    return _grid_layout(hemispheres, size, subject, space)
 
 
 def _fit_voxel_size(hemispheres, target):
@@ -137,7 +144,7 @@ def _owners(ijk):
     return order[first]
 
 
-def _grid_layout(hemispheres, size, subject) -> Layout:
+def _grid_layout(hemispheres, size, subject, space) -> Layout:
     points = np.concatenate([_points(hemisphere) for hemisphere in hemispheres.values()]) / size
     owner = _owners(points)
     side, vertex = np.divmod(owner, 3 * N_VERTICES)
@@ -167,7 +174,7 @@ def _grid_layout(hemispheres, size, subject) -> Layout:
         (h, s): _points(hemispheres[h], (d,)) / size - corner for h in HEMISPHERES for s, d in depths.items()
     }
     layout = Layout(
-        subject, shape, ijk, side, vertex, labels,
+        subject, space, shape, ijk, side, vertex, labels,
         *(_pick(hemispheres, name, side, vertex) for name in ("profile", "reliability", "prf")),
         surfaces,
         {(h, v): hemispheres[h].labels[v] for h in HEMISPHERES for v in ROI_LABELS},

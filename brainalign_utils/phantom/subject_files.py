@@ -7,18 +7,14 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from ..nsd.design import RepeatMoments, zscore_session
-from ..nsd.reliability import ncsnr_from_moments, noise_ceiling
-from ..tables import BETA_SCALE, N_TRIALS_PER_SESSION, subject_name
 from . import writer
 from .areas import BEST_INSTRUCTIONS, FAMILIES, LOST_LABELS, ROI_LABELS
 from .brain import Brain, make_brain, session_betas
 from .channels import Channels
 from .cortex import HEMISPHERES, load_mesh
-from .experiment import Experiment, response_table
-from .grid import Layout
+from .experiment import N_TRIALS, Experiment, response_table, subject_name
+from .grid import SPACES, Layout
 
-BETAS = "betas_fithrf_GLMdenoise_RR"
 N_SATURATED = 3
 CONSTANTS = (0, 450)
 """Values, times 300, of the voxels of nsdgeneral that are constant in all sessions."""
@@ -40,10 +36,12 @@ class _Folders:
 
     root: Path
     subject: int
+    space: str
+    version: str
 
     @property
     def func(self) -> Path:
-        return self.root / "nsd/nsddata/ppdata" / subject_name(self.subject) / "func1pt8mm"
+        return self.root / "nsd/nsddata/ppdata" / subject_name(self.subject) / self.space
 
     @property
     def ppdata(self) -> Path:
@@ -51,7 +49,8 @@ class _Folders:
 
     @property
     def betas(self) -> Path:
-        return self.root / "nsd/nsddata_betas/ppdata" / subject_name(self.subject) / "func1pt8mm" / BETAS
+        folder = self.root / "nsd/nsddata_betas/ppdata" / subject_name(self.subject)
+        return folder / self.space / self.version
 
     @property
     def labels(self) -> Path:
@@ -63,7 +62,13 @@ class _Folders:
 
 
 def write_subject(
-    root: Path, layout: Layout, channels: Channels, experiment: Experiment, n_sessions: int, seed: int
+    root: Path,
+    layout: Layout,
+    channels: Channels,
+    experiment: Experiment,
+    n_sessions: int,
+    seed: int,
+    version: str,
 ) -> SubjectReport:
     """Simulate one subject and write all its files.
 
@@ -76,12 +81,14 @@ def write_subject(
         Of the subject's stimuli, sorted by nsd_id.
     experiment : Experiment
     n_sessions, seed : int
+    version : str
+        Of the betas.
     """
-    folders = _Folders(root, layout.subject)
+    folders = _Folders(root, layout.subject, layout.space, version)
     planted = _plants(layout, n_sessions, seed)
-    brain = make_brain(layout, channels, seed).silence(list(planted["constant"]))
-    trials = experiment.trials(layout.subject, n_sessions).reshape(n_sessions, N_TRIALS_PER_SESSION)
-    halves = [RepeatMoments(len(brain.nsd_id), len(layout.ijk), squares=True) for _ in range(2)]
+    brain = make_brain(layout, channels, seed, version).silence(list(planted["constant"]))
+    trials = experiment.trials(layout.subject, n_sessions).reshape(n_sessions, N_TRIALS)
+    repeats = Repeats(len(brain.nsd_id), len(layout.ijk))
     total = np.zeros(len(layout.ijk))
     valid = np.zeros(len(layout.ijk), np.float32)
     for session, shown in enumerate(trials, 1):
@@ -95,13 +102,10 @@ def write_subject(
         )
         valid += in_view / n_sessions
         total += betas.sum(axis=0)
-        rows = np.searchsorted(brain.nsd_id, shown)
-        z = zscore_session(betas)
-        for half, moments in enumerate(halves):  # halves of the pictures, not of the trials
-            moments.add(z[rows % 2 == half], rows[rows % 2 == half])
+        repeats.add(betas, np.searchsorted(brain.nsd_id, shown))
         if session == 1:
             first = _beta_check(layout, betas)
-    ncsnr = _write_reliability(folders, layout, halves, planted["nan_ncsnr"])
+    ncsnr = _write_reliability(folders, layout, repeats, planted["nan_ncsnr"])
     mean_beta = (total / trials.size).astype(np.float32)
     writer.write_volume(folders.betas / "meanbeta.nii.gz", layout, mean_beta)
     _write_anatomy(folders, layout, brain, valid, seed)
@@ -121,7 +125,7 @@ def _plants(layout: Layout, n_sessions: int, seed: int) -> dict:
     """
     rng = np.random.default_rng([seed, layout.subject, 51])
     voxels = rng.permutation(np.flatnonzero(layout.nsdgeneral))[: N_SATURATED + 1]
-    trials = rng.integers(0, N_TRIALS_PER_SESSION, N_SATURATED)
+    trials = rng.integers(0, N_TRIALS, N_SATURATED)
     values = np.resize([32767, -32768], N_SATURATED)
     saturated = [(1, int(t), int(v), int(x)) for t, v, x in zip(trials, voxels[1:], values, strict=True)]
     clean = layout.nsdgeneral.copy()
@@ -171,14 +175,41 @@ def _planted_table(layout: Layout, planted) -> dict:
     }
 
 
-def _write_reliability(folders, layout, halves, nan_ncsnr):
+class Repeats:
+    """Sums over the trials of each picture, from which NSD's ncsnr follows."""
+
+    def __init__(self, n_stimuli: int, n_voxels: int):
+        self.n, self.total, self.squares = np.zeros((3, n_stimuli, n_voxels))
+
+    def add(self, betas, rows) -> None:
+        """Add a session; ``rows`` says which picture each trial shows."""
+        z = betas - betas.mean(axis=0)
+        sd = z.std(axis=0, ddof=1)
+        z /= np.where(sd > 0, sd, 1)
+        np.add.at(self.n, rows, np.broadcast_to(sd > 0, z.shape))  # a constant voxel has no data
+        np.add.at(self.total, rows, z)
+        np.add.at(self.squares, rows, z**2)
+
+    def ncsnr(self, pictures=slice(None)) -> np.ndarray:
+        """Signal sd over noise sd, from pictures with three trials; NaN for voxels without any."""
+        n, total, squares = self.n[pictures], self.total[pictures], self.squares[pictures]
+        variance = (squares - total**2 / np.maximum(n, 1)) / np.maximum(n - 1, 1)
+        three = n == 3
+        with np.errstate(invalid="ignore"):
+            noise = (variance * three).sum(axis=0) / three.sum(axis=0)
+            return np.sqrt(np.maximum(0, 1 - noise) / noise).astype(np.float32)
+
+
+def noise_ceiling(ncsnr) -> np.ndarray:
+    """Explainable fraction of variance of the mean of three trials."""
+    power = np.square(np.asarray(ncsnr, np.float64))
+    return (power / (power + 1 / 3)).astype(np.float32)
+
+
+def _write_reliability(folders, layout, repeats: Repeats, nan_ncsnr):
     """ncsnr by NSD's recipe from the betas as written; NaN outside the brain mask and where planted."""
-    both = RepeatMoments(0, len(layout.ijk), squares=True)
-    for name in ("count", "mean", "sum_of_squares"):
-        odd, even = getattr(halves[1], name), getattr(halves[0], name)
-        setattr(both, name, np.concatenate([even, odd]))
-    files = {"ncsnr": both, "ncsnr_split1": halves[0], "ncsnr_split2": halves[1]}
-    estimates = {name: ncsnr_from_moments(moments) for name, moments in files.items()}
+    pictures = {"ncsnr": slice(None), "ncsnr_split1": slice(0, None, 2), "ncsnr_split2": slice(1, None, 2)}
+    estimates = {name: repeats.ncsnr(which) for name, which in pictures.items()}
     for name, values in estimates.items():
         values[nan_ncsnr] = np.nan
         writer.write_volume(folders.betas / f"{name}.nii.gz", layout, values, np.float32(np.nan))
@@ -236,7 +267,8 @@ def _write_surfaces(folders, layout: Layout, seed):
                 inside = ((voxel >= 0) & (voxel < layout.shape)).all(axis=1, keepdims=True)
                 coordinates = np.where(inside, ijk + 1, writer.INVALID)[to_fsaverage]
                 writer.write_surface(
-                    transforms / f"{side}.func1pt8-to-{surface}.mgz", coordinates.astype(np.float32)
+                    transforms / f"{side}.{SPACES[layout.space][0]}-to-{surface}.mgz",
+                    coordinates.astype(np.float32),
                 )
         for (hemisphere, volume), labels in layout.surface_labels.items():
             if hemisphere == side:
@@ -259,7 +291,7 @@ def _write_truth(folders, layout: Layout, brain: Brain, planted):
     for volume, labels in layout.labels.items():
         table[f"label_{volume}"] = labels
     table["ncsnr"] = brain.ncsnr
-    table["noise_ceiling_3"] = noise_ceiling(brain.ncsnr, 3)
+    table["noise_ceiling_3"] = noise_ceiling(brain.ncsnr)
     table[["prf_x", "prf_y", "prf_size"]] = layout.prf.astype(np.float32)
     table["prf_eccentricity"] = np.hypot(table["prf_x"], table["prf_y"])
     for name in ("weight", "fraction", "unique"):
@@ -280,7 +312,7 @@ def _write_truth(folders, layout: Layout, brain: Brain, planted):
 
 def _beta_check(layout: Layout, betas):
     """Mean and sd of the first session's betas in V1, percent signal change."""
-    v1 = betas[:, np.isin(layout.labels["prf-visualrois"], (1, 2))] / BETA_SCALE
+    v1 = betas[:, np.isin(layout.labels["prf-visualrois"], (1, 2))] / writer.BETA_SCALE
     return {
         "session": 1,
         "volume": "prf-visualrois",
@@ -296,7 +328,7 @@ def _expected(layout: Layout, ncsnr, trials, first) -> dict:
         volume: {name: int((layout.labels[volume] == code).sum()) for code, name in enumerate(names, 1)}
         for volume, names in ROI_LABELS.items()
     }
-    ceiling = 100 * np.nanmedian(noise_ceiling(ncsnr[layout.nsdgeneral], 3))
+    ceiling = 100 * np.nanmedian(noise_ceiling(ncsnr[layout.nsdgeneral]))
     return {
         "shape": list(layout.shape),
         "n_sessions": len(trials),

@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 from scipy.io import savemat
 
-from ..tables import BETA_SCALE
 from .grid import Layout
 
 IMAGE_SHAPE = (425, 425, 3)
+BETA_SCALE = 300
+"""Betas are stored as int16: percent signal change times this."""
 INVALID = 9999
 """Coordinate of a vertex that lies outside the volume."""
 
@@ -92,7 +93,7 @@ def write_mat(path: Path, variables: Mapping[str, np.ndarray]) -> None:
     """A MATLAB 5 file; its header normally holds the time, here a fixed text."""
     buffer = io.BytesIO()
     savemat(buffer, dict(variables), do_compression=True)
-    text = b"MATLAB 5.0 MAT-file, written by the brainalign phantom"
+    text = b"MATLAB 5.0 MAT-file, written by nsd-phantom"
     write_bytes(path, text.ljust(116) + buffer.getvalue()[116:])
 
 

@@ -15,9 +15,8 @@ import numpy as np
 import pandas as pd
 
 from .. import store
-from ..figures import surface
-from ..figures.flat import HEMISPHERES, to_vertices
-from ..results import study
+from ..results import study, surface
+from ..results.surface import HEMISPHERES, to_vertices
 from ..settings import Settings
 from ..stats import scoring
 from ..tables import ROIS, subject_name
@@ -60,9 +59,8 @@ def code(values) -> Coded:
 
 def vertex_maps(settings: Settings) -> dict[int, dict[str, np.ndarray]]:
     """Voxel that each vertex of fsaverage5 shows, per subject and hemisphere; -1 for none."""
-    n_vertices = surface.load_meshes().n_vertices("lh")
     full = {subject: study.surface_map(settings, subject) for subject in settings.subjects}
-    return {s: {h: full[s][h][:n_vertices] for h in HEMISPHERES} for s in full}
+    return {s: {h: full[s][h][: study.N_FSAVERAGE5] for h in HEMISPHERES} for s in full}
 
 
 def vertex_scores(settings: Settings, model: str, maps: dict) -> tuple[list, dict]:
@@ -132,15 +130,14 @@ def space_table(spaces, values, bits, rois) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def mesh_script(meshes: surface.Meshes) -> str:
+def mesh_script() -> str:
     """Script with faces (uint16), two shapes (int16 in 1/100 mm) and folds (uint8, 1 in sulci)."""
-    parts = {"faces": np.concatenate([meshes.faces["inflated", h] for h in HEMISPHERES]).astype("<u2")}
-    for shape in ("inflated", "pial"):
-        points = np.concatenate([meshes.points[shape, h] for h in HEMISPHERES])
-        parts[shape] = np.rint(100 * points).astype("<i2")
-    parts["folds"] = np.concatenate([meshes.curvature[h] > 0 for h in HEMISPHERES]).astype(np.uint8)
-    sizes = {"vertices": meshes.n_vertices("lh"), "faces": len(meshes.faces["inflated", "lh"])}
-    return script("mesh", parts, perHemisphere=sizes)
+    mesh = surface.fsaverage5()
+    parts = {shape: np.rint(100 * mesh[shape].values).astype("<i2") for shape in ("inflated", "pial")}
+    parts |= {"faces": mesh.faces.values.astype("<u2"), "folds": (mesh.curvature.values > 0).astype(np.uint8)}
+    return script(
+        "mesh", parts, perHemisphere={"vertices": mesh.sizes["vertex"], "faces": mesh.sizes["face"]}
+    )
 
 
 def script(name: str, arrays: dict, **facts) -> str:
@@ -172,7 +169,7 @@ def write_viewer(settings: Settings, folder: Path) -> dict:
         arrays = {"vertices": used.astype("<u2"), "rois": bits[subject][used].astype("<u4")}
         name = f"regions_{_label(subject)}"
         (partial / f"{name}.js").write_text(script(name, arrays))
-    (partial / "mesh.js").write_text(mesh_script(surface.load_meshes()))
+    (partial / "mesh.js").write_text(mesh_script())
     models = {model: _write_model(settings, model, maps, used, partial) for model in settings.models}
     manifest = {
         "data": settings.data,

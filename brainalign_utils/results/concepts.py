@@ -22,7 +22,7 @@ SUPERCATEGORIES = (
 INDOOR_CUES = ("furniture", "electronic", "appliance", "indoor", "kitchen")
 OUTDOOR_CUES = ("vehicle", "outdoor")
 WILD = ("horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe")
-OBJECT_COLUMNS = ("nsd_id", "category", "supercategory", "area_fraction")
+OBJECT_COLUMNS = ("nsd_id", "category", "supercategory", "area_fraction", "crowd")
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,9 @@ class Concept:
 
 COUNT_BANDS = ((0, 1), (2, 3), (4, 6), (7, None))
 MIN_COUNT, DOMINANT_AREA = 3, 0.15
+CROWD_SIZE = 10
+"""Objects for which a crowd counts: where a category has more than ten to fifteen members, COCO outlines the
+rest as one region (Lin et al. 2014, "Microsoft COCO: common objects in context", section 4.3)."""
 
 
 def _band_title(low, high) -> str:
@@ -58,13 +61,14 @@ CONCEPTS = (
     ),
     *(
         Concept(f"n-{low}{'+' if high is None else f'-{high}'}", f"{_band_title(low, high)} objects", "count",
-                f"{_band_title(low, high)} annotated objects")
+                f"{_band_title(low, high)} annotated objects; a crowd counts as {CROWD_SIZE}")
         for low, high in COUNT_BANDS
     ),
-    Concept("count", "several of a kind", "count", f"some category occurs at least {MIN_COUNT} times"),
+    Concept("count", "several of a kind", "count",
+            f"some category occurs at least {MIN_COUNT} times, or as a crowd"),
     Concept("recognition", "one dominant object", "recognition",
             f"the largest object covers at least {DOMINANT_AREA:.0%} of the picture, and no category occurs "
-            f"{MIN_COUNT} times"),
+            f"{MIN_COUNT} times or as a crowd"),
     Concept("people", "people", "recognition", "at least one person"),
     Concept("no-people", "no people", "recognition", "no person"),
     Concept("food-2", "several foods", "recognition", "food objects of at least two categories"),
@@ -119,8 +123,8 @@ def concept_groups(
     Parameters
     ----------
     objects : DataFrame
-        One row an annotated object: nsd_id, category, supercategory, area_fraction (of the picture).
-        Images without objects have no row.
+        One row an annotated object: nsd_id, category, supercategory, area_fraction (of the picture), crowd
+        (bool: more of the category than can be counted).  Images without objects have no row.
     nsd_ids : array of shape (n_stimuli,)
         The test images, in the order of responses and predictions.
     setting : Series of "indoor" or "outdoor" by nsd_id, optional
@@ -159,10 +163,12 @@ def concept_groups(
     def among(rows):
         return pd.Series(ids.isin(rows.nsd_id), ids)
 
-    n_objects = objects.groupby("nsd_id").size().reindex(ids, fill_value=0)
-    per_category = objects.groupby(["nsd_id", "category"]).size()
+    crowd = objects.crowd.astype(bool)
+    number = objects.assign(number=np.where(crowd, CROWD_SIZE, 1))
+    n_objects = number.groupby("nsd_id").number.sum().reindex(ids, fill_value=0)
+    per_category = number.groupby(["nsd_id", "category"]).number.sum()
     most = per_category.groupby("nsd_id").max().reindex(ids, fill_value=0)
-    largest = objects.groupby("nsd_id").area_fraction.max().reindex(ids, fill_value=0.0)
+    largest = objects[~crowd].groupby("nsd_id").area_fraction.max().reindex(ids, fill_value=0.0)
     foods = objects[objects.supercategory == "food"].groupby("nsd_id").category.nunique()
     groups = {f"has-{s}": among(objects[objects.supercategory == s]) for s in SUPERCATEGORIES}
     bands = [c.id for c in CONCEPTS if c.id.startswith("n-")]

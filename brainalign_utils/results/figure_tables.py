@@ -59,7 +59,7 @@ def winner_tables(
     Examples
     --------
     >>> settings = load_settings("workflow/config/phantom-small.yml")
-    >>> each = {s: normalised_instruction_scores(settings, s, "instructblip") for s in (1, 2)}
+    >>> each = {s: normalised_instruction_scores(settings, s, "instructblip") for s in (1, 4)}
     >>> scores = {"instructblip": each}
     >>> table, agreement = winner_tables(settings, scores)
     >>> of_region = table[(table.subject == 1) & (table.roi == "nsdgeneral")]

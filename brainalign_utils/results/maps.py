@@ -1,75 +1,22 @@
 """Artifacts of a study as maps on the cortical surface."""
 
-import logging
 from collections.abc import Mapping
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from filelock import FileLock
 
-from .. import store
-from ..artifacts import file_hash
 from ..encoding.algebra import normalise
-from ..figures import flat
-from ..figures.flat import Cortex, to_vertices
 from ..models import MODEL_BY_ID
 from ..settings import Settings
 from ..stats import scoring, similarity
 from ..titles import title_of
 from . import study
 from .partitions import open_partition
+from .surface import to_vertices
 
-_log = logging.getLogger(__name__)
 OUTLINED = ("V1", "V2", "V3", "hV4", "EBA", "FFA-1", "FFA-2", "OFA", "OPA", "PPA", "RSC", "VWFA-1", "OWFA")
 """Areas whose outlines help to find one's way on a flat map."""
-
-
-def load_cortex(settings: Settings) -> Cortex:
-    """Flat map for the study's data: NSD's own fsaverage where its surfaces are, else fsaverage5.
-
-    Drawn once, by pycortex, or by nilearn where pycortex is not installed, and kept.
-    """
-    file = settings.paths.root / "cortex.zarr"
-    if settings.scores_only:
-        return _cortex(store.open_dataset(file))
-    engine = "pycortex" if find_spec("cortex") else "nilearn"
-    mesh = "fsaverage" if settings.paths.fsaverage else "fsaverage5"
-    made_by = f"{engine}, {mesh}, {file_hash(Path(flat.__file__).with_name('surface.py'))}"
-    with FileLock(file.with_suffix(".lock")):  # notebooks that run side by side wait for the first
-        if file.exists() and (kept := store.open_dataset(file)).attrs["made_by"] == made_by:
-            return _cortex(kept)
-        _log.info("flat map drawn by %s", engine)
-        cortex = _draw_cortex(settings, engine)
-        store.write_dataset(file, cortex_dataset(cortex).assign_attrs(made_by=made_by))
-    return cortex
-
-
-def _cortex(kept: xr.Dataset) -> Cortex:
-    grid, curvature = kept.vertex_of_pixel.values, kept.curvature.values
-    return Cortex(kept.attrs["name"], grid, curvature, int(kept.attrs["n_left"]))
-
-
-def _draw_cortex(settings: Settings, engine: str) -> Cortex:
-    from ..figures import surface  # nilearn and pycortex: seconds that a kept map saves
-
-    folder = settings.paths.fsaverage
-    if folder is None and settings.data == "nsd":
-        _log.warning("no surfaces in nsddata/freesurfer/fsaverage/surf: maps are drawn on fsaverage5")
-    meshes = surface.load_meshes(folder)
-    return surface.load_cortex(settings.paths.root / "pycortex", meshes, engine=engine)
-
-
-def cortex_dataset(cortex: Cortex) -> xr.Dataset:
-    """A flat map as a dataset."""
-    grid, curvature = ("row", "column"), ("vertex",)
-    variables = {
-        "vertex_of_pixel": (grid, cortex.vertex_of_pixel),
-        "curvature": (curvature, cortex.curvature),
-    }
-    return xr.Dataset(variables, attrs={"name": cortex.name, "n_left": cortex.n_left})
 
 
 def area_outlines(settings: Settings, subject: int, areas=OUTLINED) -> dict[str, np.ndarray]:
@@ -213,7 +160,7 @@ def _voxel_parts(parts: xr.Dataset, a: str, b: str) -> dict[str, np.ndarray]:
     }
 
 
-def map_table(panels: Mapping[str, np.ndarray], cortex: Cortex) -> pd.DataFrame:
+def map_table(panels: Mapping[str, np.ndarray], cortex: xr.Dataset) -> pd.DataFrame:
     """Every vertex that a figure of maps shows: panel, hemisphere, vertex, value."""
     rows = []
     for title, values in panels.items():
@@ -222,7 +169,7 @@ def map_table(panels: Mapping[str, np.ndarray], cortex: Cortex) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True)[["panel", "hemisphere", "vertex", "value"]]
 
 
-def winner_table(panels: Mapping[str, tuple], instructions, cortex: Cortex) -> pd.DataFrame:
+def winner_table(panels: Mapping[str, tuple], instructions, cortex: xr.Dataset) -> pd.DataFrame:
     """Every vertex that a figure of winners shows: panel, hemisphere, vertex, instruction, margin."""
     rows = []
     for title, (best, margin) in panels.items():
@@ -232,8 +179,7 @@ def winner_table(panels: Mapping[str, tuple], instructions, cortex: Cortex) -> p
     return pd.concat(rows, ignore_index=True)[["panel", "hemisphere", "vertex", "instruction", "margin"]]
 
 
-def _vertices(at, cortex: Cortex) -> pd.DataFrame:
-    right = at >= cortex.n_left
-    return pd.DataFrame(
-        {"hemisphere": np.where(right, "rh", "lh"), "vertex": at - np.where(right, cortex.n_left, 0)}
-    )
+def _vertices(at, cortex: xr.Dataset) -> pd.DataFrame:
+    n_left = cortex.attrs["n_left"]
+    right = at >= n_left
+    return pd.DataFrame({"hemisphere": np.where(right, "rh", "lh"), "vertex": at - n_left * right})

@@ -7,6 +7,7 @@ import yaml
 
 from ..encoding.partitioning import bootstrap_roi, partition_instructions
 from ..models import MODEL_BY_ID
+from ..nsd.reliability import noise_ceiling
 from ..settings import Settings
 from ..stats import scoring, similarity
 from ..tables import NO_INSTRUCTION, PAPER_GROUPS, SUBJECTS, subject_name
@@ -65,7 +66,8 @@ def ceiling_rows(settings: Settings) -> pd.DataFrame:
             planted[["saturated", "constant", "nan_ncsnr"]].any(axis=1) | (planted.zero_in_session > 0)
         )
         masks = responses.roi_mask.sel(roi=list(PAPER_GROUPS)).values & usable.to_numpy()
-        ceilings = (planted.noise_ceiling_3.to_numpy(), responses.noise_ceiling.values)
+        n_repeats = np.isfinite(responses.test.values).sum(0)  # fewer than 3 after fewer sessions
+        ceilings = noise_ceiling(planted.ncsnr.to_numpy(), n_repeats), responses.noise_ceiling.values
         table = recovery.recover_medians(
             "noise-ceiling", "noise ceiling (median)", *ceilings, masks, PAPER_GROUPS
         )

@@ -71,7 +71,7 @@ def _as_bin(folder, **options):
 
 def _beside_others(folder):
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
-    for name in ("tf_model.h5", "flax_model.msgpack", "model.onnx", "rust_model.ot", "README.md"):
+    for name in ("tf_model.h5", "flax_model.msgpack", "rust_model.ot", "README.md", "eval_results.json"):
         (folder / name).write_bytes(b"not needed")
     (folder / "onnx").mkdir()
     (folder / "onnx/config.json").write_text("{}")
@@ -367,6 +367,18 @@ def _offline(hub, env):
     env["HF_HUB_OFFLINE"] = "1"
 
 
+def _no_scheme(hub, env):
+    env["HF_ENDPOINT"] = "hub.local"
+
+
+def _secure_address_of_a_plain_server(hub, env):
+    env["HF_ENDPOINT"] = hub.url.replace("http:", "https:")
+
+
+def _cache_on_a_device(hub, env):
+    env["HF_HUB_CACHE"] = "/dev/null/cache"
+
+
 def _home_is_a_file(hub, env):
     with open(env["HF_HOME"], "w"):
         pass
@@ -380,6 +392,9 @@ TROUBLE = [
     (_login_page, rf"{VIT} cannot be downloaded from http://127.*answer is no JSON, as from a login page"),
     (_gated, rf"{VIT} is only given to those who accept its terms.*HF_TOKEN"),
     (_gone, rf"has no repository {VIT}, or it is private: then set HF_TOKEN"),
+    (_no_scheme, rf"{VIT} cannot be downloaded from hub\.local .*missing an 'http://'.*HF_ENDPOINT"),
+    (_secure_address_of_a_plain_server, rf"{VIT} cannot be downloaded from https://127.*SSL"),
+    (_cache_on_a_device, rf"{VIT} cannot be stored \(Not a directory: /dev/null/cache\); set HF_HOME"),
     (_offline, r"HF_HUB_OFFLINE is set, so google/vit.* unset it"),
     (_home_is_a_file, rf"{VIT} cannot be stored \(Not a directory: .*; set HF_HOME"),
 ]

@@ -1,6 +1,8 @@
 """Extraction of a study: resumed, sharded, refused."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +14,7 @@ import pytest
 import tiny_models
 import torch
 
-from brainalign_utils import nsd, store
+from brainalign_utils import BrainalignError, nsd, store
 from brainalign_utils.features import extraction
 from brainalign_utils.features.adapters import checkpoint_folder, load_adapter, model_row
 from brainalign_utils.features.adapters.layers import keep_rows, staying_rows
@@ -288,9 +290,9 @@ def test_reading_ahead_hands_on_errors():
 def _study(phantom_tree, tmp_path, **changes):
     features = {"max_new_tokens": 2, "stimuli_per_block": 64, "device": "cpu"} | changes.pop("features", {})
     models = ("vit-h", "clip-text", "instructblip-image-only")
-    roots = {"nsd_root": phantom_tree / "nsd", "coco_root": phantom_tree / "coco"}
+    changes = {"nsd_root": phantom_tree / "nsd", "coco_root": phantom_tree / "coco"} | changes
     return load_settings(
-        build_root=tmp_path, name="t", subjects=(1, 7), models=models, features=features, **roots, **changes
+        build_root=tmp_path, name="t", subjects=(1, 7), models=models, features=features, **changes
     )
 
 
@@ -332,6 +334,19 @@ def test_pictures_are_shrunk_once_and_identified(phantom_tree, tmp_path):
     assert pictures_identity(other, ids) != pictures_identity(brick, ids)
 
 
+def test_stimulus_without_a_caption_is_named(phantom_tree, tmp_path):
+    coco = shutil.copytree(phantom_tree / "coco", tmp_path / "coco")
+    settings = _study(phantom_tree, tmp_path, n_sessions=1, coco_root=coco)
+    nsd_id = int(extraction.study_stimuli(settings)[5])
+    info = nsd.read_stim_info(settings.paths.nsd).set_index("nsdId").loc[nsd_id]
+    file = coco / f"annotations/captions_{info['cocoSplit']}.json"
+    content = json.loads(file.read_text())
+    content["annotations"] = [row for row in content["annotations"] if row["image_id"] != info["cocoId"]]
+    file.write_text(json.dumps(content))
+    with pytest.raises(BrainalignError, match=rf"caption.*nsd_id {nsd_id}"):
+        extraction.extract(settings, "clip-text", progress_bar=False)
+
+
 def test_answers_of_a_study(phantom_tree, tmp_path):
     settings = _study(phantom_tree, tmp_path, n_sessions=1)
     assert extraction.extract(settings, "instructblip-image-only", progress_bar=False)
@@ -342,7 +357,7 @@ def test_answers_of_a_study(phantom_tree, tmp_path):
 
 def test_answers_of_random_models_may_be_shorter(phantom_tree, tmp_path):
     lengths = {"max_new_tokens": 3, "max_new_tokens_random": 1}
-    settings = _study(phantom_tree, tmp_path, n_sessions=1, features=lengths, instructions=("CR",))
+    settings = _study(phantom_tree, tmp_path, n_sessions=1, features=lengths, instructions=("CR", "IC"))
     for model, length in (("instructblip-random", 1), ("instructblip", 3)):
         assert extraction.extract(settings, model, progress_bar=False)
         answers = store.read_table(settings.paths.answers(model))

@@ -133,6 +133,30 @@ def _large_vocabulary(folder):
     (folder / "tokenizer.json").write_text(json.dumps(core))
 
 
+def _without(token):
+    def change(folder):
+        values = json.loads((folder / "tokenizer_config.json").read_text())
+        values.pop(token)
+        (folder / "tokenizer_config.json").write_text(json.dumps(values))
+
+    return change
+
+
+def _processor_of_side(side):
+    def change(folder):
+        name = next(
+            n for n in ("preprocessor_config.json", "processor_config.json") if (folder / n).is_file()
+        )
+        values = json.loads((folder / name).read_text())
+        own = values.get("image_processor", values)
+        own |= {"size": {"height": side, "width": side}} | (
+            {"image_size": side} if "image_size" in own else {}
+        )
+        (folder / name).write_text(json.dumps(values))
+
+    return change
+
+
 MISFITS = [
     ("vit-h", lambda f: (f / "config.json").write_text("{"), r"config\.json is not a JSON mapping"),
     ("vit-h", lambda f: (f / "config.json").write_text("[]"), r"config\.json is not a JSON mapping"),
@@ -184,6 +208,12 @@ MISFITS = [
     ("idefics", _large_vocabulary, r"tokenizer of .* knows 235 tokens, but the model embeds 226"),
     ("clip-text", _large_vocabulary, r"tokenizer of .* knows 235 tokens, but the model embeds 226"),
     ("language-only", _large_vocabulary, r"tokenizer of .* knows 235 tokens, but the model embeds 226"),
+    ("mplug-owl", lambda f: (f / "tokenizer.json").write_text("no"), r"tokenizer of .* cannot be loaded: "),
+    ("mplug-owl", _without("bos_token"), r"tokenizer of .* cannot be loaded: tokenizer has no BOS token"),
+    ("idefics", _without("bos_token"), r"tokenizer of .* has no BOS token, with which every prompt starts"),
+    ("vit-h", _processor_of_side(32), r"makes pixels of shape \(3, 32, 32\); the model takes \(3, 64, 64\)"),
+    ("clip-both", _processor_of_side(32), r"makes pixels of shape \(3, 32, 32\); the model takes"),
+    ("idefics", _processor_of_side(96), r"makes pixels of shape \(3, 96, 96\); the model takes"),
     # transformers makes an empty tokenizer of a folder that has none
     (
         "blip2",
@@ -218,6 +248,11 @@ ROWS = [
     ("instructblip", {"prompt": "Describe this."}, r"holds \{instruction\} 0 times"),
     ("language-only", {"prompt": "{instruction}"}, r"holds \{caption\} 0 times"),
     ("clip-text", {"prompt": ""}, r"takes neither image nor caption; put \{caption\}"),
+    (
+        "vit-h",
+        {"components": (("text", 3),)},
+        r"lists the components text; family 'vit' gives vision: correct",
+    ),
     ("vit-h", {"family": "dino"}, r"model 'vit-h' is of family 'dino'; known: instructblip, blip2"),
     ("vit-h", {"family": "clip"}, r"holds a model of type 'vit'; family 'clip' .* runs clip"),
     (

@@ -308,12 +308,6 @@ def test_table():
     )
 
 
-def test_components_of_the_table_are_those_of_the_adapters():
-    for row in model_table.MODELS:
-        if row.phantom:
-            assert [name for name, _ in row.components] == list(_phantom(row.id).components), row.id
-
-
 def test_keys_that_do_not_fit_are_named(tmp_path):
     folder = tiny_models.save("instructblip", tmp_path)
     weights = load_file(folder / "model.safetensors")

@@ -91,7 +91,7 @@ def test_every_figure_needs_its_words(settings, what):
 
 
 def test_a_figure_needs_numbers(settings):
-    figure = figures.new_figure(2)
+    figure = style.new_figure(2)
     with pytest.raises(ValueError, match="has 0 rows"):
         figures.save_figure(figure, pd.DataFrame(), "empty", settings, "c", "a")
 

@@ -1,25 +1,21 @@
 """Figures carry the numbers of their tables, survive what is missing, and can be read by everyone."""
 
+import doctest
+import importlib
+import pkgutil
+import warnings
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from fixtures import figure_tables as simulated
-from fixtures.figure_tables import words
-from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
+from fixtures.figure_tables import by_gid, words
 
 from brainalign_utils import figures
-from brainalign_utils.figures import marks, style
-from brainalign_utils.figures.flat import Cortex
-from brainalign_utils.figures.venn import centre_distance, lens_area
-from brainalign_utils.settings import Settings
+from brainalign_utils.figures import style
 from brainalign_utils.tables import INSTRUCTIONS
-
-
-def by_gid(ax, gid):
-    """Artists of an Axes with a group id."""
-    return [artist for artist in ax.get_children() if artist.get_gid() == gid]
 
 
 def drawn(ax, gid, axis=0):
@@ -28,46 +24,213 @@ def drawn(ax, gid, axis=0):
     return np.concatenate(lines) if lines else np.empty(0)
 
 
-@pytest.fixture
-def settings(tmp_path):
-    return Settings(build_root=tmp_path, models=("instructblip",))
+# --- every figure, and tables as studies have them ------------
 
 
-@pytest.fixture
-def square():
-    grid = np.array([[0, 0, 2, 3], [1, 1, 2, 3], [1, -1, 4, 4]], np.int32)
-    return Cortex("square", grid, np.array([1.0, -1.0, 1.0, -1.0, 1.0]), 2)
+def flat_maps():
+    """Two maps on a flat map of 20 x 40 vertices, with the outline of an area."""
+    vertex = np.arange(800).reshape(20, 40)
+    values = np.where(vertex % 40 < 30, np.sin(vertex / 80) / 2 + 0.5, np.nan).ravel()
+    area = (np.abs(vertex % 40 - 9) < 4) & (np.abs(vertex // 40 - 9) < 4)
+    arrays = {"vertex_of_pixel": (("row", "column"), vertex), "curvature": ("vertex", np.sin(vertex.ravel()))}
+    cortex = xr.Dataset(arrays, attrs={"n_left": 400})
+    return {"subject 1": values, "group": values / 2}, cortex, {"V1": area.ravel()}
 
 
-# --- every figure: draws, and leaves no trace in pyplot or matplotlib's settings ------------
-
-
-def every_figure():
-    t = simulated
-    return {
-        "models": lambda: figures.plot_models(t.models_table()),
-        "ablations": lambda: figures.plot_ablations(t.ablations_table()),
-        "concepts": lambda: figures.plot_concepts(t.concepts_table()),
-        "instructions": lambda: figures.plot_instructions(t.instructions_table()),
-        "layers": lambda: figures.plot_layers(t.layers_table()),
-        "pairs": lambda: figures.plot_pair_matrix(t.pairs_table()),
-        "pair_tests": lambda: figures.plot_pair_tests(t.pair_tests_table()),
-        "venns": lambda: figures.plot_venns(t.venns_table()),
-        "early_higher": lambda: figures.plot_early_higher(t.early_higher_table()),
-        "ceilings": lambda: figures.plot_ceilings(t.ceilings_table()),
-        "ceiling_scatter": lambda: figures.plot_ceiling_scatter(t.ceilings_table()),
-        "recovery": lambda: figures.plot_recovery(t.recovery_table()),
-        "benchmark": lambda: figures.plot_benchmark(t.benchmark_table()),
-        "choices": lambda: figures.plot_choices(t.choices_table()),
-        "scenes": lambda: figures.plot_scenes(*t.scenes()),
+def winner_maps():
+    maps, cortex, areas = flat_maps()
+    ids = list(simulated.INSTRUCTIONS)
+    best = {
+        t: (np.where(np.isfinite(v), 9 * np.nan_to_num(v), -1).astype(int), v / 9) for t, v in maps.items()
     }
+    return best, cortex, ids, areas
 
 
-@pytest.mark.parametrize("name", every_figure())
+def shares_table():
+    rows = [(r, i, (k + 1) / 55) for r in simulated.ROIS for k, i in enumerate(simulated.INSTRUCTIONS)]
+    return pd.DataFrame(rows, columns=["roi", "instruction", "share"])
+
+
+def agreement_table(models=("instructblip", "idefics", "mplug-owl")):
+    rows = [(a, b, 0.4, 0.13) for k, a in enumerate(models) for b in models[k + 1 :]]
+    return pd.DataFrame(rows, columns=["model_a", "model_b", "value", "chance"])
+
+
+FIGURES = {
+    "models": (figures.plot_models, simulated.models_table, figures.alt_models),
+    "ablations": (figures.plot_ablations, simulated.ablations_table, figures.alt_models),
+    "concepts": (figures.plot_concepts, simulated.concepts_table, figures.alt_concepts),
+    "instructions": (figures.plot_instructions, simulated.instructions_table, figures.alt_instructions),
+    "layers": (figures.plot_layers, simulated.layers_table, figures.alt_layers),
+    "winner_shares": (figures.plot_winner_shares, shares_table, figures.alt_winner_shares),
+    "agreement": (figures.plot_agreement, agreement_table, figures.alt_agreement),
+    "pairs": (figures.plot_pair_matrix, simulated.pairs_table, figures.alt_pair_matrix),
+    "pair_tests": (figures.plot_pair_tests, simulated.pair_tests_table, figures.alt_pair_tests),
+    "venns": (figures.plot_venns, simulated.venns_table, figures.alt_venns),
+    "early_higher": (figures.plot_early_higher, simulated.early_higher_table, figures.alt_early_higher),
+    "ceilings": (figures.plot_ceilings, simulated.ceilings_table, figures.alt_ceilings),
+    "ceiling_scatter": (figures.plot_ceiling_scatter, simulated.ceilings_table, figures.alt_ceilings),
+    "recovery": (figures.plot_recovery, simulated.recovery_table, figures.alt_recovery),
+    "choices": (figures.plot_choices, simulated.choices_table, figures.alt_choices),
+}
+"""Of each figure: what draws it, a table, and what describes it."""
+
+LONG = "a very long title of something that somebody named without thinking of the width of a panel " * 2
+NUMBERS = ("value", "low", "high", "unique_a", "unique_b", "shared", "estimate", "q", "share", "ncsnr")
+NUMBERS += ("cross_subject", "estimated", "seconds", "ceiling", "null_low", "null_high", "chance")
+
+
+def numbers(table):
+    return [c for c in NUMBERS if c in table and pd.api.types.is_numeric_dtype(table[c])]
+
+
+def keep(table, column, *values):
+    return table[table[column].isin(values)] if column in table else None
+
+
+def undefined(table, column, value):
+    """The numbers of some rows are NaN."""
+    if column not in table:
+        return None
+    table = table.astype(dict.fromkeys(numbers(table), float))
+    table.loc[table[column] == value, numbers(table)] = np.nan
+    return table
+
+
+def renamed(table, *columns):
+    """Long names; the order stays."""
+    found = [c for c in columns if c in table]
+    return table.assign(**{c: table[c].map(lambda v: f"{v} {LONG}") for c in found}) if found else None
+
+
+def many_models(table):
+    if "model_a" in table:
+        return agreement_table([f"model-{k}" for k in range(30)])
+    if "model" not in table:
+        return None
+    one = table[(table.model == table.model.iloc[0]) & (table.roi == table.roi.iloc[0])]
+    return pd.concat([one.assign(model=f"model-{k}") for k in range(30)], ignore_index=True)
+
+
+def without(table, subject, roi):
+    if not {"subject", "roi"} <= set(table):
+        return None
+    return table[(table.subject != subject) | (table.roi != roi)]
+
+
+CASES = {
+    "as it is": lambda t: t,
+    "duplicate row labels": lambda t: pd.concat([t[::2], t[1::2]]).set_axis([0] * len(t)),
+    "a region of NaN": lambda t: undefined(t, "roi", t.roi.iloc[0]) if "roi" in t else None,
+    "a panel of NaN": lambda t: undefined(t, "panel", t.panel.iloc[0]) if "panel" in t else None,
+    "all NaN": lambda t: undefined(t.assign(every=1), "every", 1).drop(columns="every"),
+    "a subject lacks a region": lambda t: without(t, 2, "prf-visual"),
+    "a region lacks": lambda t: t[t.roi != "prf-visual"] if "roi" in t else None,
+    "one subject": lambda t: keep(t, "subject", 5),
+    "one subject and its mean": lambda t: keep(t, "subject", 5, "all"),
+    "one subject without intervals": lambda t: (
+        undefined(keep(t, "subject", 5, "all").rename(columns={"value": "v"}), "subject", "all").rename(
+            columns={"v": "value"}
+        )
+        if "subject" in t and "low" in t
+        else None
+    ),
+    "one model": lambda t: t[t.model == t.model.iloc[0]] if "model" in t else None,
+    "one instruction": lambda t: keep(t, "instruction", "IC"),
+    "one row": lambda t: t[:1],
+    "constant": lambda t: t.assign(**dict.fromkeys(numbers(t), 0.25)),
+    "zero": lambda t: t.assign(**dict.fromkeys(numbers(t), 0.0)),
+    "long titles": lambda t: renamed(
+        t, "roi", "panel", "model", "quantity", "concept", "contrast", "variable"
+    ),
+    "30 models": many_models,
+}
+"""Tables as studies have them; None where the table has no such column."""
+
+
+FEW = {"models": ("instructblip", "idefics"), "rois": ("prf-visual", "faces")}
+SMALL = {"models": FEW, "layers": FEW, "ceilings": {"rois": FEW["rois"]}}
+"""What makes the larger tables small."""
+
+TABLES = {
+    f"{name}, {case}": (name, table)
+    for name, (_, make, _) in FIGURES.items()
+    for case, change in CASES.items()
+    if (table := change(make(**SMALL.get(name, {})))) is not None and len(table)
+}
+
+
+@pytest.mark.parametrize("case", TABLES)
+def test_figure_is_drawn_whatever_is_missing(case):
+    name, table = TABLES[case]
+    plot, _, describe = FIGURES[name]
+    rois = {"rois": list(dict.fromkeys(table.roi))} if plot is figures.plot_models else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of matplotlib, when a layout collapses, and of NumPy
+        figure = plot(table, **rois)
+        figure.draw_without_rendering()
+        text = describe(table)
+    for ax in (ax for ax in figure.axes if ax.get_label() != "<colorbar>"):
+        box = ax.get_window_extent()
+        assert box.width > 0.1 * figure.bbox.width and box.height > 5, "a panel has no room left"
+    assert text.endswith(".") and "None" not in text
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_an_empty_table_is_refused(name):
+    plot, make, _ = FIGURES[name]
+    with pytest.raises(ValueError, match=f"table for {plot.__name__} has 0 rows; a figure needs the numbers"):
+        plot(make()[:0])
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_missing_columns_are_named(name):
+    plot, make, _ = FIGURES[name]
+    with pytest.raises(ValueError, match=f"table for {plot.__name__} lacks column .+; it has nothing"):
+        plot(make().assign(nothing=0)[["nothing"]])
+
+
+@pytest.mark.parametrize(
+    "case", ["as they are", "all NaN", "one NaN", "constant", "long titles", "30 models"]
+)
+def test_maps_are_drawn_whatever_is_missing(case):
+    (maps, cortex, areas), (winners, _, ids, _) = flat_maps(), winner_maps()
+    if case in ("all NaN", "one NaN"):
+        some = list(maps) if case == "all NaN" else ["group"]
+        maps |= {title: np.full(800, np.nan) for title in some}
+        winners |= {title: (np.full(800, -1), np.full(800, np.nan)) for title in some}
+    if case == "constant":
+        maps = dict.fromkeys(maps, np.full(800, 0.25))
+        winners = dict.fromkeys(winners, (np.zeros(800, int), np.zeros(800)))
+    if case in ("long titles", "30 models"):
+        names = [f"model {k}" for k in range(30)] if case == "30 models" else [f"{t} {LONG}" for t in maps]
+        maps, winners = dict.fromkeys(names, maps["group"]), dict.fromkeys(names, winners["group"])
+    label = LONG if case == "long titles" else "depth"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figures.plot_maps(maps, cortex, label, areas, symmetric=True).draw_without_rendering()
+        if case != "30 models":
+            figures.plot_best_instruction(winners, cortex, ids, areas).draw_without_rendering()
+        assert figures.alt_maps(maps, label).endswith(".")
+        assert figures.alt_winner_maps(winners, ids).endswith(".")
+    with pytest.raises(ValueError, match="plot_maps got no maps"):
+        figures.plot_maps({}, cortex, "depth")
+
+
+def test_more_instructions_than_colours_are_refused():
+    table = simulated.instructions_table()
+    many = pd.concat([table.assign(instruction=table.instruction + str(k)) for k in range(3)])
+    with pytest.raises(ValueError, match="30 instructions are none of the paper's ten and figures have 24"):
+        figures.plot_instructions(many)
+
+
+@pytest.mark.parametrize("name", FIGURES)
 def test_figure_renders_inside_its_page_with_readable_type(name):
     settings_before = dict(mpl.rcParams)
-    figure = every_figure()[name]()
-    assert isinstance(figure, Figure)
+    table = FIGURES[name][1]()
+    before = table.copy()
+    figure = FIGURES[name][0](table)
+    pd.testing.assert_frame_equal(table, before)
     assert dict(mpl.rcParams) == settings_before
     assert "pyplot" not in type(figure.canvas).__module__
     figure.canvas = mpl.backends.backend_agg.FigureCanvasAgg(figure)
@@ -82,27 +245,17 @@ def test_figure_renders_inside_its_page_with_readable_type(name):
             assert not box.overlaps(ax.get_window_extent())
 
 
-@pytest.mark.parametrize(
-    ("plot", "table"),
-    [
-        (figures.plot_models, simulated.models_table()),
-        (figures.plot_layers, simulated.layers_table()),
-        (figures.plot_ceilings, simulated.ceilings_table()),
-        (figures.plot_recovery, simulated.recovery_table()),
-        (figures.plot_concepts, simulated.concepts_table()),
-    ],
-)
-def test_missing_column_is_named(plot, table):
-    column = {"plot_recovery": "planted", "plot_concepts": "concept"}.get(plot.__name__, "roi")
-    with pytest.raises(ValueError, match=f"{plot.__name__} lacks column {column}; it has "):
-        plot(table.drop(columns=column))
+@pytest.mark.parametrize("name", [m.name for m in pkgutil.iter_modules(figures.__path__)])
+def test_examples_in_docstrings(name):
+    module = importlib.import_module(f"brainalign_utils.figures.{name}")
+    assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0
 
 
-def test_table_is_not_changed():
-    table = simulated.models_table()
-    before = table.copy()
-    figures.plot_models(table)
-    pd.testing.assert_frame_equal(table, before)
+def test_every_public_function_has_an_example():
+    public = {
+        n: f for n, f in vars(figures).items() if n.startswith(("plot_", "alt_", "save_", "component_"))
+    }
+    assert [n for n, f in public.items() if "Examples\n" not in f.__doc__] == []
 
 
 # --- models ------------
@@ -186,51 +339,7 @@ def test_ablations_write_parameters_beside_models():
     assert min(ax.get_position().width for ax in figure.axes) > 0.2
 
 
-@pytest.mark.parametrize(
-    ("n", "expectation"), [(7.9e9, "7.9 B"), (632e6, "632 M"), (51_200, "51.2 k"), (7, "7")]
-)
-def test_parameter_count(n, expectation):
-    from brainalign_utils.figures.models import parameter_count
-
-    assert parameter_count(n) == expectation
-
-
-# --- maps ------------
-
-
-def test_winner_colour_and_opacity():
-    best, margin = np.array([0, 1, 1, -1, 0]), np.array([0.0, 0.05, 0.2, 0.1, np.nan])
-    rgba = figures.winner_rgba(best, margin, ["#ff0000", "#0000ff"], full_margin=0.1)
-    np.testing.assert_allclose(rgba[:3, :3], [[1, 0, 0], [0, 0, 1], [0, 0, 1]])
-    np.testing.assert_allclose(rgba[:, 3], [0.15, 0.15 + 0.85 / 2, 1, 0, 0])
-
-
-def test_best_instruction_map_uses_the_palette(square):
-    ids = ["IU1", "IC", "VR"]
-    maps = dict.fromkeys(("subject 1", "group"), (np.array([0, 1, 2, -1, 1]), np.full(5, 9.0)))
-    figure = figures.plot_best_instruction(maps, square, ids, focus=False)
-    pixels = by_gid(figure.axes[1], "values")[0].get_array()
-    np.testing.assert_allclose(pixels[0, 0, :3], to_rgb(figures.INSTRUCTION_COLOURS["IU1"]))
-    np.testing.assert_allclose(pixels[0, 2, :3], to_rgb(figures.INSTRUCTION_COLOURS["VR"]))
-    assert pixels[0, 3, 3] == 0
-    entries = [text.get_text().split()[0] for text in figure.legends[0].get_texts()]
-    assert entries == ["IU1", "VR", "IC"]  # low to high level
-
-
-def test_maps_share_one_scale(square):
-    maps = {"vision": np.array([0.0, 0.5, np.nan, 1.0, 0.2]), "language": np.array([0.4, 2.0, 0.5, 0.5, 0.5])}
-    figure = figures.plot_maps(maps, square, "best layer")
-    limits = [by_gid(ax, "values")[0].get_clim() for ax in figure.axes[:2]]
-    assert limits == [(0, 2), (0, 2)]
-    assert "best layer" in words(figure)
-    assert figures.plot_maps({"none": np.full(5, np.nan)}, square, "nothing")
-
-
-def test_symmetric_maps_put_zero_in_the_middle(square):
-    values = {"a": np.array([-0.1, 0.4, np.nan, 0.2, 0.0])}
-    figure = figures.plot_maps(values, square, "unique", cmap="RdBu_r", symmetric=True)
-    norm = by_gid(figure.axes[0], "values")[0].norm
-    assert norm.vmin == -norm.vmax and norm.vmax == pytest.approx(0.4, abs=0.02)
+# --- instructions, layers ------------
 
 
 def test_pair_tests_are_antisymmetric_and_starred():
@@ -247,31 +356,6 @@ def test_pair_tests_are_antisymmetric_and_starred():
     assert sum(t.get_text().endswith("*") for t in figure.axes[0].texts) == 2 * n_sure
     said = figures.alt_pair_tests(table)
     assert f"{n_sure} of 45 pairs differ at q < 0.05" in said
-
-
-def test_maps_focus_on_data(square):
-    values = np.array([np.nan, np.nan, np.nan, np.nan, 1.0])
-    wide = Cortex("wide", np.kron(square.vertex_of_pixel, np.ones((20, 20), np.int32)), square.curvature, 2)
-    for focus, expectation in ((True, True), (False, False)):
-        ax = figures.plot_maps({"a": values}, wide, "x", focus=focus).axes[0]
-        assert (by_gid(ax, "values")[0].get_array().shape[1] < 80) is expectation
-
-
-def test_each_panel_may_have_its_own_outlines(square):
-    wide = Cortex("wide", np.kron(square.vertex_of_pixel, np.ones((20, 20), np.int32)), square.curvature, 2)
-    areas = {"a": {"V1": np.arange(5) == 0}, "b": {"V2": np.arange(5) == 3}}
-    maps = dict.fromkeys(areas, np.arange(5.0))
-    own = figures.plot_maps(maps, wide, "x", outlines=areas)
-    shared = figures.plot_maps(maps, wide, "x", outlines=areas["a"])
-    outlined = [[c.get_gid() for ax in f.axes[:2] for c in ax.collections] for f in (own, shared)]
-    assert outlined == [["outline V1", "outline V2"], ["outline V1", "outline V1"]]
-
-
-def test_roi_locations_name_areas_and_skip_empty_ones(square):
-    areas = {"V1": np.array([1, 1, 0, 0, 0], bool), "FBA-1": np.zeros(5, bool)}
-    figure = figures.plot_roi_locations({"subject 2": areas}, square)
-    assert [text.get_text() for text in figure.axes[0].texts] == ["V1"]
-    assert "FBA-1 absent" in figures.alt_roi_locations({"subject 2": areas})
 
 
 def test_winner_shares_are_bar_lengths():
@@ -294,10 +378,7 @@ def test_agreement_is_symmetric_and_states_chance():
     assert words(figure).count("chance 0.13") == 2
 
 
-# --- concepts, instructions, layers ------------
-
-
-def test_concepts_show_the_table_with_groups_and_marks():
+def test_concepts_show_the_table_with_groups():
     table = simulated.concepts_table()
     figure = figures.plot_concepts(table)
     ax = figure.axes[0]
@@ -310,7 +391,6 @@ def test_concepts_show_the_table_with_groups_and_marks():
     expected = part.pivot(index="concept", columns="instruction", values="value")[columns]
     np.testing.assert_allclose(values[labels.index("person (20)")], expected.loc["person"])
     assert values.mask[1, columns.index("VQ2")]  # the NaN
-    assert sum("*" in text.get_text() for text in ax.texts) == (part.mark == "*").sum()
 
 
 def test_instructions_come_in_level_order_with_their_values():
@@ -340,52 +420,39 @@ def test_layers_keep_components_apart():
 # --- variance partitions ------------
 
 
-@pytest.mark.parametrize(("a", "b", "shared"), [(1.0, 1.0, 0.5), (2.0, 0.7, 0.3), (1.5, 1.0, 0.999)])
-def test_lens_has_the_wanted_area(a, b, shared):
-    radii = np.sqrt(np.array([a, b]) / np.pi)
-    assert lens_area(centre_distance(*radii, shared), *radii) == pytest.approx(shared)
+def part_areas(ax):
+    """Area of each part of a Venn diagram, from its outline."""
+    areas = {}
+    for patch in ax.patches:
+        outline = patch.get_path().interpolated(1).to_polygons(closed_only=True)
+        x, y = np.concatenate(outline).T
+        areas[patch.get_gid()] = abs(np.dot(x[:-1], y[1:]) - np.dot(x[1:], y[:-1])) / 2
+    return [areas.get(f"part {part}", 0.0) for part in ("10", "01", "11")]
 
 
-def test_lens_of_circles_apart_and_inside():
-    assert lens_area(3.0, 1.0, 2.0) == 0
-    assert lens_area(0.5, 1.0, 2.0) == pytest.approx(np.pi)
-    assert centre_distance(1.0, 2.0, 0.0) == 3
-    assert centre_distance(1.0, 2.0, 99.0) == 1
-
-
-@pytest.mark.parametrize("parts", [(0.031, 0.052, 0.084), (0.2, 0.01, 0.05), (0.05, 0.05, 0.0)])
+@pytest.mark.parametrize(
+    "parts", [(0.031, 0.052, 0.084), (0.2, 0.01, 0.05), (0.05, 0.05, 0.0), (0, 0.1, 0.2)]
+)
 def test_venn_areas_are_in_proportion(parts):
-    ax = Figure().subplots()
-    figures.draw_venn2(ax, *parts, "IC", "IU1")
-    circles = [by_gid(ax, f"circle {name}")[0] for name in ("IC", "IU1")]
-    areas = [np.pi * c.radius**2 for c in circles]
-    lens = lens_area(abs(circles[0].center[0] - circles[1].center[0]), *(c.radius for c in circles))
-    drawn_parts = np.array([areas[0] - lens, areas[1] - lens, lens])
-    np.testing.assert_allclose(drawn_parts / drawn_parts.sum(), np.array(parts) / sum(parts), atol=1e-6)
+    columns = ["unique_a", "unique_b", "shared"]
+    table = pd.DataFrame([parts], columns=columns).assign(instruction_a="IC", instruction_b="IU1", panel="V1")
+    ax = figures.plot_venns(table).axes[0]
+    areas = np.array(part_areas(ax))
+    np.testing.assert_allclose(areas / areas.sum(), np.array(parts) / sum(parts), atol=0.01)
+    shown = {t.get_text() for t in ax.texts if t.get_visible() and t.get_text()}
+    assert shown == {"IC", "IU1", *(f"{p:.3f}" for p in parts if p > 0)}
 
 
 def test_venn_states_negative_and_undefined_parts():
-    ax = Figure().subplots()
-    figures.draw_venn2(ax, 0.05, -0.004, 0.17, "IC", "VQ2")
-    assert by_gid(ax, "negative")[0].get_text() == "negative, drawn as 0: VQ2 -0.004"
-    ax = Figure().subplots()
-    figures.draw_venn2(ax, np.nan, np.nan, np.nan, "IC", "CR")
-    assert by_gid(ax, "negative")[0].get_text() == "undefined: IC, CR, shared"
-    assert not ax.patches
-
-
-def test_three_sets_are_in_proportion_and_labelled():
-    ax = Figure().subplots()
-    parts = {"a": 0.05, "b": 0.04, "c": 0.06, "ab": 0.02, "ac": 0.015, "bc": 0.01, "abc": 0.08}
-    figures.draw_venn3(ax, parts, ("IC", "VQ1", "IU1"))
-    circles = [by_gid(ax, f"circle {name}")[0] for name in ("IC", "VQ1", "IU1")]
-    areas = np.array([c.radius**2 for c in circles])
-    np.testing.assert_allclose(areas / areas[0], np.array([0.165, 0.15, 0.165]) / 0.165)
-    distance = np.linalg.norm(np.subtract(circles[0].center, circles[1].center))
-    lens = lens_area(distance, circles[0].radius, circles[1].radius) / (np.pi * areas[0])
-    assert lens == pytest.approx(0.1 / 0.165, rel=0.02)
-    numbers = {text.get_text() for text in by_gid(ax, "number")}
-    assert numbers == {"0.050", "0.040", "0.060", "0.020", "0.015", "0.010", "0.080"}
+    figure = figures.plot_venns(simulated.venns_table())
+    said = [ax.texts[-1].get_text() for ax in figure.axes[1:]]
+    assert said == [
+        "negative, drawn as 0: VQ2 -0.004",
+        "negative, drawn as 0: IC -0.010",
+        "negative, drawn as 0: shared -0.010",
+        "undefined: IC, CR, shared",
+    ]
+    assert "nothing to draw" in words(figure) and not figure.axes[4].patches
 
 
 def test_pair_matrix_puts_parts_where_they_belong():
@@ -410,7 +477,7 @@ def test_early_and_higher():
     assert len(by_gid(ax, "subject")) == len(simulated.SUBJECTS)
 
 
-# --- ceilings, recovery, benchmark, choices, scenes ------------
+# --- checks ------------
 
 
 def test_ceiling_histograms_count_voxels():
@@ -475,21 +542,23 @@ def test_choices_are_sorted_and_say_what_was_chosen():
     assert chosen == {f"{c}: {smallest[c]}" for c in ("layer", "ceiling", "session z-score")}
 
 
-def test_scenes_show_pictures_and_answers():
-    images, texts = simulated.scenes()
-    figure = figures.plot_scenes(images, texts, ["nsd_id 5", "nsd_id 2950", "nsd_id 7"])
-    np.testing.assert_array_equal(figure.axes[2].images[0].get_array(), images[1])
-    said = words(figure)
-    assert "there are 3 animals" in said
-    assert "(empty answer)" in said
-    assert "nsd_id 2950" in said
-    with pytest.raises(ValueError, match="images hold 3 pictures and texts 2 dicts"):
-        figures.plot_scenes(images, texts[:2])
+# --- alternative texts ------------
 
 
-def test_marks_of_nothing():
-    ax = Figure().subplots()
-    marks.mean_interval(ax, pd.Series({"value": np.nan, "low": 0.0, "high": 1.0}), 0, "red")
-    assert not ax.lines
-    marks.absent(ax)
-    assert ax.texts[0].get_text() == "no voxels in this region"
+def test_alternative_texts_carry_the_numbers():
+    table = simulated.models_table()
+    means = table[(table.subject == "all") & (table.roi == "faces")].set_index("model").value
+    text = figures.alt_models(table)
+    assert f"{means.max():.2f}" in text and f"{means.min():.2f}" in text
+    assert "4 subjects" in text
+    assert "words: no data" in figures.alt_models(table[table.roi != "words"])
+    constant = figures.alt_models(table.assign(value=0.25))
+    assert "words: everywhere 0.25" in constant, "no model is called the best"
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_alternative_texts_follow_the_data(name):
+    _, make, describe = FIGURES[name]
+    table = make()
+    changed = table.assign(**{c: table[c] * 3 + 1 for c in numbers(table) if c not in ("low", "high")})
+    assert describe(changed) != describe(table)

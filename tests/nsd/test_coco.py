@@ -3,8 +3,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
+from fixtures.unprivileged import nobody, reachable_folder
 from hypothesis import given
 from hypothesis import strategies as st
+from pycocotools import mask
 
 from brainalign_utils import nsd
 from brainalign_utils.nsd import coco
@@ -84,6 +87,7 @@ def test_nothing_asked_nothing_opened(tmp_path, stim_info):
         "category",
         "supercategory",
         "area_fraction",
+        "crowd",
     ]
 
 
@@ -119,6 +123,140 @@ def test_picture_that_is_not_there(coco_root, stim_info, nsd_id, message):
         coco.read_objects(coco_root, stim_info, [nsd_id])
 
 
+def rle(region):
+    """Uncompressed run lengths, down the columns; the first run is of zeros."""
+    flat = np.concatenate([[False], np.ravel(region, order="F")])
+    edges = np.flatnonzero(np.diff(flat, append=not flat[-1]))
+    return {"size": list(region.shape), "counts": np.diff(edges, prepend=0).tolist()}
+
+
+def replace(coco_root, stem, **changes):
+    """Change keys of the first annotation of a file."""
+    path = coco_root / f"annotations/{stem}.json"
+    content = json.loads(path.read_text())
+    content["annotations"][0] |= changes
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_crowds_and_masks(coco_root, stim_info, compressed):
+    """A region in run lengths, which begins outside the crop."""
+    region = np.zeros((HEIGHT, WIDTH), bool)
+    region[10:20, :32] = True
+    segmentation = rle(region)
+    if compressed:
+        coded = mask.frPyObjects(segmentation, HEIGHT, WIDTH)
+        segmentation = {"size": coded["size"], "counts": coded["counts"].decode()}
+    box, crowd = [0, 10, 32, 10], 1 if compressed else 0
+    replace(coco_root, "instances_train2017", segmentation=segmentation, bbox=box, area=320.0, iscrowd=crowd)
+    table = coco.read_objects(coco_root, stim_info, [0])
+    assert table.crowd.tolist() == [compressed, False] and table.crowd.dtype == bool
+    assert table.area_fraction[0] == pytest.approx(240 / 48**2)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"segmentation": []},
+        {"segmentation": [[]]},
+        {"segmentation": [[10.0, 5.0, 22.0, 25.0]]},  # two points, which pycocotools would take for a box
+        {"area": 0.0},
+        {"area": 0.0, "bbox": [12.0, 5.0, 0.0, 0.0], "segmentation": [[12.0, 5.0] * 4]},
+        {"segmentation": [[57.0, 5.0, 58.0, 5.0]], "bbox": [50.0, 5.0, 14.0, 5.0]},  # across the border
+    ],
+)
+def test_objects_without_an_outline_are_left_out(coco_root, stim_info, changes):
+    replace(coco_root, "instances_train2017", **changes)
+    assert coco.read_objects(coco_root, stim_info, [0]).category.tolist() == ["dog"]
+
+
+def test_degenerate_polygons_do_not_hide_a_good_one(coco_root, stim_info):
+    polygons = [[1.0, 2.0], [], [0.0, 5.0, 20.0, 5.0, 20.0, 15.0, 0.0, 15.0]]
+    replace(coco_root, "instances_train2017", segmentation=polygons, bbox=[0.0, 5.0, 20.0, 10.0])
+    assert coco.read_objects(coco_root, stim_info, [0]).area_fraction[0] == pytest.approx(120 / 48**2)
+
+
+def test_annotations_of_other_photographs_do_not_matter(coco_root, stim_info):
+    replace(coco_root, "instances_train2017", image_id=123456, category_id=99)
+    assert coco.read_objects(coco_root, stim_info, [0]).category.tolist() == ["dog"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"category_id": 99},
+            "annotation 1 .*: its category_id is 99, and the file names 2 other categories",
+        ),
+        ({"bbox": [1, 2]}, r"annotation 1 \(picture nsd_id 0\) cannot be read: not enough values"),
+        ({"segmentation": {"counts": [5, 7]}}, "annotation 1 .*: it has no 'size'"),
+        (
+            {"segmentation": {"size": [10, 10], "counts": [100]}},
+            "its mask is 10 x 10, the photograph 64 x 48",
+        ),
+        (
+            {"segmentation": {"size": [48, 64], "counts": [5, 9999]}, "bbox": [0, 0, 20, 9]},
+            "Invalid RLE mask",
+        ),
+        ({"area": None}, "annotation 1 .* cannot be read"),
+    ],
+)
+def test_annotations_that_cannot_be_read(coco_root, stim_info, changes, message):
+    path = replace(coco_root, "instances_train2017", **changes)
+    with pytest.raises(coco.CocoError, match=f"{path}.*{message}.*; take the annotations of 2017 from"):
+        coco.read_objects(coco_root, stim_info, [0])
+
+
+def test_annotations_without_a_key_or_a_size(coco_root, stim_info):
+    path = coco_root / "annotations/instances_train2017.json"
+    content = json.loads(path.read_text())
+    del content["annotations"][0]["area"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(coco.CocoError, match=r"annotation 1 .*: it has no 'area'"):
+        coco.read_objects(coco_root, stim_info, [0])
+    del content["images"][0]["height"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(coco.CocoError, match=r"photograph 500 .*: it has no 'height'"):
+        coco.read_objects(coco_root, stim_info, [0])
+
+
+@pytest.mark.parametrize("caption", ["", "  \n", None])
+def test_a_picture_without_captions_is_named(coco_root, stim_info, caption):
+    path = coco_root / "annotations/captions_train2017.json"
+    content = json.loads(path.read_text())
+    content["annotations"][5]["caption"] = caption
+    if caption is None:
+        del content["annotations"][5]
+    path.write_text(json.dumps(content))
+    message = f"nsd_id 1 is photograph 501, of which {path} holds no caption; take the annotations"
+    with pytest.raises(coco.CocoError, match=message):
+        coco.read_captions(coco_root, stim_info, [0, 1])
+    assert len(coco.read_captions(coco_root, stim_info, [0])) == 5
+
+
+def test_blank_captions_are_left_out(coco_root, stim_info):
+    replace(coco_root, "captions_train2017", caption=" ")
+    assert coco.read_captions(coco_root, stim_info, [0]).caption[0] == "train2017 1"
+
+
+def test_objects_in_place_of_captions(coco_root, stim_info):
+    folder = coco_root / "annotations"
+    (folder / "captions_train2017.json").write_text((folder / "instances_train2017.json").read_text())
+    with pytest.raises(coco.CocoError, match=r"captions_train2017\.json holds no caption"):
+        coco.read_captions(coco_root, stim_info, [0])
+
+
+def test_annotations_that_may_not_be_read(stim_info):
+    with reachable_folder() as folder:
+        path = folder / "annotations/captions_train2017.json"
+        path.parent.mkdir(mode=0o755)
+        path.write_text("{}")
+        path.chmod(0)
+        with nobody(), pytest.raises(coco.CocoError, match=r"may not be read.*change its permissions"):
+            coco.read_captions(folder, stim_info, [0])
+
+
 sizes = st.integers(32, 640)
 
 
@@ -136,10 +274,18 @@ def test_crop_of_a_landscape_photograph():
 def test_phantom_files_are_read_by_the_same_code(phantom_tree):
     info = nsd.read_stim_info(phantom_tree / "nsd")
     stimuli = pd.read_parquet(phantom_tree / "truth" / "stimuli.parquet")
-    ids = stimuli.nsd_id.to_numpy()[:60]
+    ids = stimuli.nsd_id.to_numpy()
     captions = coco.read_captions(phantom_tree / "coco", info, ids)
     objects = coco.read_objects(phantom_tree / "coco", info, ids)
     assert captions.nsd_id.unique().tolist() == ids.tolist()
     assert objects.area_fraction.between(0, 1).all() and (objects.area_fraction > 0).all()
     people = objects[objects.category == "person"].groupby("nsd_id").size().reindex(ids, fill_value=0)
     assert people.sum() > 0 and objects.supercategory.nunique() > 2
+    spoilt = yaml.safe_load((phantom_tree / "truth/planted.yml").read_text())["coco"]
+    assert objects.crowd.sum() == sum(len(split["crowd"]) for split in spoilt.values()) > 10
+    n_written = 0
+    for split in spoilt:
+        written = json.loads((phantom_tree / f"coco/annotations/instances_{split}.json").read_text())
+        n_written += len(written["annotations"])
+    gone = ("no_polygon", "two_points", "no_area", "no_picture")
+    assert len(objects) == n_written - sum(len(split[kind]) for split in spoilt.values() for kind in gone)

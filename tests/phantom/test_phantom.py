@@ -13,6 +13,7 @@ from conftest import PHANTOM_SESSIONS, phantom_settings
 from scipy.io import loadmat
 
 from brainalign_utils import nsd
+from brainalign_utils.nsd import doctor
 from brainalign_utils.phantom import dataset, subject_files
 from brainalign_utils.phantom.dataset import PhantomSpaceError, make_phantom
 from brainalign_utils.phantom.experiment import special_pairs
@@ -298,6 +299,25 @@ def test_expected_numbers_hold(phantom_tree):
 def _digests(root):
     files = sorted(path for path in root.rglob("*") if path.is_file())
     return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.mark.parametrize(
+    ("betas", "space", "transform", "size"),
+    [("betas_assumehrf", "func1mm", "func1pt0", 1.0), ("betas_fithrf", "func1pt8mm", "func1pt8", 1.8)],
+)
+def test_other_betas_and_spaces_lie_where_the_loader_looks(tmp_path, betas, space, transform, size):
+    small = PhantomSettings(n_sessions=1, n_voxels=100, n_shared=20)
+    make_phantom(tmp_path / "tree", small, (1,), betas=betas, space=space, n_jobs=1, progress_bar=False)
+    root = tmp_path / "tree/nsd"
+    responses = nsd.load_responses(root, 1, betas=betas, space=space, progress_bar=False)
+    voxels = nsd.describe_voxels(root, responses)
+    assert voxels.vertex_voxel_lh.max() > 0 and responses.attrs["ncsnr_source"] == "file"
+    assert not list(root.rglob("*GLMdenoise*"))
+    assert {path.name.split("-")[0] for path in root.rglob("lh.func*")} == {f"lh.{transform}"}
+    affine = nib.load(root / f"nsddata/ppdata/subj01/{space}/roi/nsdgeneral.nii.gz").affine
+    np.testing.assert_allclose(np.diag(affine)[:3], size)
+    findings = doctor.examine(root, [1], betas=betas, space=space)
+    assert {finding.status for finding in findings} == {"ok"}
 
 
 @pytest.mark.slow

@@ -7,11 +7,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from brainalign_utils.phantom import drawing as drawing_module
 from brainalign_utils.phantom import scenes
-from brainalign_utils.phantom.annotations import coco_annotations
+from brainalign_utils.phantom.annotations import coco_annotations, spoil
 from brainalign_utils.phantom.answers import answers, captions
 from brainalign_utils.phantom.drawing import COLOURS, colour_shares
 from brainalign_utils.tables import INSTRUCTIONS
@@ -192,6 +193,27 @@ def test_annotations_load_in_pycocotools(drawings, tmp_path, capsys):
             mask = coco.annToMask(row)
             assert mask.shape == drawing.object_map.shape
             assert mask.sum() > 0.5 * row["area"]
+
+
+def test_some_annotations_are_not_clean(drawings):
+    pictures = [d.scene for d in drawings]
+    clean, _ = coco_annotations(pictures, list(range(1, len(pictures) + 1)))
+    instances, _ = coco_annotations(pictures, list(range(1, len(pictures) + 1)))
+    spoilt = spoil(instances)
+    rows = {row["id"]: row for row in instances["annotations"]}
+    was = {row["id"]: row for row in clean["annotations"]}
+    assert all(spoilt.values()) and len(rows) == len(instances["annotations"])
+    for kind in ("mask", "crowd"):
+        for row in (rows[number] for number in spoilt[kind]):
+            coded = coco_mask.frPyObjects(row["segmentation"], *row["segmentation"]["size"])
+            region = coco_mask.decode(coded)
+            assert row["iscrowd"] == (kind == "crowd") and 0.5 * row["area"] < region.sum() < 2 * row["area"]
+    assert all(rows[number]["segmentation"] == [] for number in spoilt["no_polygon"])
+    assert all(len(rows[number]["segmentation"][0]) == 4 for number in spoilt["two_points"])
+    assert all(rows[number]["area"] == 0 for number in spoilt["no_area"])
+    assert rows[spoilt["no_picture"][0]]["image_id"] not in range(len(pictures) + 1)
+    touched = {number for numbers in spoilt.values() for number in numbers}
+    assert all(row == was[number] for number, row in rows.items() if number not in touched)
 
 
 def test_annotations_refuse_repeated_ids(many_scenes):

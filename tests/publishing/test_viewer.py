@@ -8,8 +8,8 @@ import pytest
 import xarray as xr
 
 from brainalign_utils import store
-from brainalign_utils.figures import surface
 from brainalign_utils.publishing import viewer
+from brainalign_utils.results import study, surface
 from brainalign_utils.settings import Settings
 from brainalign_utils.stats import scoring
 from brainalign_utils.tables import ROIS
@@ -24,7 +24,7 @@ def settings(tmp_path):
     settings = Settings(
         build_root=tmp_path, subjects=(1, 2), models=("clip-image",), instructions=("IC", "IU1")
     )
-    n_vertices = surface.load_meshes().n_vertices("lh")
+    n_vertices = study.N_FSAVERAGE5
     rng = np.random.default_rng(0)
     for subject, n_voxels in N_VOXELS.items():
         component, instruction, layer = zip(*SPACES, strict=True)
@@ -115,8 +115,8 @@ def test_table_summarises_regions():
 def test_mesh_is_whole(settings, tmp_path):
     viewer.write_viewer(settings, tmp_path / "viewer")
     _, mesh = received(tmp_path / "viewer" / "mesh.js")
-    meshes = surface.load_meshes()
+    source = surface.fsaverage5()
     faces = decoded(mesh, "faces", "<u2").reshape(-1, 3)
     assert len(faces) == 2 * mesh["perHemisphere"]["faces"] and faces.max() == 10241
     points = decoded(mesh, "inflated", "<i2").reshape(-1, 3) / 100
-    np.testing.assert_allclose(points[10242:], meshes.points["inflated", "rh"], atol=0.006)
+    np.testing.assert_allclose(points[10242:], source.inflated.values[1], atol=0.006)

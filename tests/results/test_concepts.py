@@ -18,7 +18,17 @@ def objects():
         (20, "tv", "electronic", 0.10),
         (99, "dog", "animal", 0.9),
     ]  # fmt: skip
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=COLUMNS).assign(crowd=False)
+
+
+def test_a_crowd_is_many_objects_and_never_one_dominant_object(objects):
+    """A crowd of people over most of image 7; a crowd beside a couch in image 40."""
+    rows = [(7, "person", "person", 0.8, True), (40, "dog", "animal", 0.1, True)]
+    crowds = pd.DataFrame(rows, columns=[*COLUMNS, "crowd"])
+    groups = concepts.concept_groups(pd.concat([objects, crowds], ignore_index=True), [7, 40, 30])
+    assert groups["n-7+"].tolist() == groups["count"].tolist() == [True, True, False]
+    assert groups["people"].tolist() == [True, True, False] and not groups["recognition"].any()
+    assert groups["n-0-1"].tolist() == [False, False, True]
 
 
 def test_groups_follow_their_definitions(objects):

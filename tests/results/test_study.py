@@ -1,6 +1,7 @@
 """What a study's artifacts say where subjects and voxels are not complete."""
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from brainalign_utils import store
@@ -34,3 +35,26 @@ def test_layers_are_checked_where_there_are_scores(tmp_path):
     table = truth.layer_rows(settings, "instructblip")
     assert table.label.tolist() == list(PAPER_GROUPS[:-1]) and table.passed.all()
     np.testing.assert_allclose(table.estimated, 0.3)
+
+
+def test_noise_ceilings_are_compared_for_the_repeats_that_there_are(tmp_path):
+    """After half of the sessions most test images have one or two trials, which lowers the ceiling."""
+    settings = load_settings(build_root=tmp_path, subjects=[4])
+    rng, n_voxels = np.random.default_rng(0), 300
+    ncsnr = rng.uniform(0.3, 0.8, n_voxels)
+    table = pd.DataFrame(np.argwhere(np.ones((n_voxels, 1, 1))), columns=["i", "j", "k"]).assign(ncsnr=ncsnr)
+    table = table.assign(saturated=False, constant=False, nan_ncsnr=False, zero_in_session=0)
+    (settings.paths.truth / "subj04").mkdir(parents=True)
+    table.to_parquet(settings.paths.truth / "subj04/voxels.parquet")
+    test = np.zeros((3, 60, n_voxels))
+    test[1:, 20:], test[2, :20] = np.nan, np.nan
+    ceiling = ncsnr**2 / (ncsnr**2 + (20 / 2 + 40) / 60) + 0.01 * rng.normal(size=n_voxels)
+    coords = {
+        "ijk": (("voxel", "axis"), table[["i", "j", "k"]].to_numpy()),
+        "roi": list(PAPER_GROUPS),
+        "roi_mask": (("roi", "voxel"), np.ones((len(PAPER_GROUPS), n_voxels), bool)),
+        "noise_ceiling": ("voxel", ceiling),
+    }
+    responses = xr.Dataset({"test": (("repeat", "test_stimulus", "voxel"), test)}, coords)
+    store.write_dataset(settings.paths.responses(4), responses)
+    assert truth.ceiling_rows(settings).passed.all()

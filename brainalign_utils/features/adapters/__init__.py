@@ -6,8 +6,8 @@ here.
 """
 
 from ...models import MODEL_BY_ID, Model
-from ..checkpoints import ModelError, checkpoint_folder, fetch
-from .base import Adapter, Component, LanguageAdapter
+from ..checkpoints import ModelError, checkpoint_folder
+from .base import Adapter
 from .idefics import IdeficsAdapter
 from .inputs import BLANK_GREY, Prompt
 from .loading import resolve_device, resolve_dtype
@@ -30,12 +30,9 @@ __all__ = [
     "BLANK_GREY",
     "FAMILIES",
     "Adapter",
-    "Component",
-    "LanguageAdapter",
     "ModelError",
     "Prompt",
     "checkpoint_folder",
-    "fetch",
     "load_adapter",
     "model_row",
     "resolve_device",
@@ -49,6 +46,11 @@ def model_row(model_id: str) -> Model:
     ------
     ModelError
         For an unknown id.
+
+    Examples
+    --------
+    >>> model_row("blip2").components
+    (('vision', 39), ('qformer', 12), ('language', 24))
     """
     if model_id not in MODEL_BY_ID:
         raise ModelError(f"unknown model {model_id!r}; known: {', '.join(MODEL_BY_ID)}")

@@ -5,12 +5,13 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import AutoModelForImageTextToText
 
 from ...models import Model, template_markers
 from ..checkpoints import ModelError, weights_identity
-from .inputs import Preprocessing, Prompt, PromptRows
+from .inputs import BLANK_GREY, Preprocessing, Prompt, PromptRows
 from .layers import LayerTap, token_mean
 from .loading import facts, load_image_processor, load_model, load_tokenizer, read_config, tokenizer_facts
 
@@ -71,7 +72,13 @@ class Adapter(ABC):
         self.model.requires_grad_(False)
         if self.takes_image:
             self.preprocess = Preprocessing(self._load_image_processor(), image_size)
+            self._check_pixels()
         self._setup()
+        if (own := [name for name, _ in row.components]) != list(self.components):
+            raise ModelError(
+                f"model {row.id!r} lists the components {', '.join(own)}; family {row.family!r} gives "
+                f"{', '.join(self.components)}: correct the row"
+            )
 
     def _check_row(self):
         found = read_config(self.folder).get("model_type")
@@ -86,6 +93,16 @@ class Adapter(ABC):
                     f"prompt {self.row.prompt!r} of model {self.row.id!r} holds {part} {n} times; "
                     f"family {self.row.family!r} needs it once"
                 )
+
+    def _check_pixels(self):
+        config = self.model.config
+        side = getattr(config, "vision_config", config).image_size
+        found = tuple(self.preprocess([np.full((425, 425, 3), BLANK_GREY, np.uint8)]).shape)
+        if found != (1, 3, side, side):
+            raise ModelError(
+                f"image processor of {self.folder} makes pixels of shape {found[1:]}; the model takes "
+                f"{(3, side, side)}: get both from the same checkpoint"
+            )
 
     @abstractmethod
     def _setup(self):

@@ -2,6 +2,7 @@
 
 import torch
 
+from ..checkpoints import ModelError
 from .base import Component, LanguageAdapter, Tower
 from .decoder import CausalDecoder
 from .inputs import Prompt, embed_rows, ending_ids
@@ -60,6 +61,8 @@ class IdeficsAdapter(LanguageAdapter):
         self.tower = Tower(base.vision_model.encoder.layers, config.vision_config.embed_dim)
         self.tokenizer = self._load_tokenizer(base.embed_tokens)
         self._check_marks(self.row.prompt + IMAGE_MARKUP)
+        if self.tokenizer.bos_token_id is None:
+            raise ModelError(f"tokenizer of {self.folder} has no BOS token, with which every prompt starts")
         self.shared = []
         for block in base.gated_cross_attn_layers:
             self.shared += share_projections(block.cross_attn, "k_proj", "v_proj")

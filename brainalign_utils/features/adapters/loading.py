@@ -176,7 +176,7 @@ def load_tokenizer(folder: Path, subfolder: str = ""):
     ModelError
         When it cannot be loaded.
     """
-    return _loaded(AutoTokenizer, "tokenizer", folder, subfolder=subfolder)
+    return loaded(AutoTokenizer, "tokenizer", folder, subfolder=subfolder)
 
 
 def load_image_processor(folder: Path):
@@ -184,10 +184,11 @@ def load_image_processor(folder: Path):
 
     It is that of the PIL backend, so that features do not depend on whether torchvision is installed.
     """
-    return _loaded(AutoImageProcessor, "image processor", folder, backend="pil")
+    return loaded(AutoImageProcessor, "image processor", folder, backend="pil")
 
 
-def _loaded(auto_class, what: str, folder: Path, **options):
+def loaded(auto_class, what: str, folder: Path, **options):
+    """``auto_class.from_pretrained`` of a folder; its errors as a :class:`ModelError`."""
     try:
         return auto_class.from_pretrained(folder, local_files_only=True, **options)
     except Exception as error:

@@ -9,6 +9,7 @@ from ..mplug_owl import MplugOwlProcessor
 from .base import Component, LanguageAdapter, Tower
 from .decoder import causal_decoder
 from .inputs import IMAGE, Prompt, embed_rows, ending_ids
+from .loading import loaded
 
 
 class PrefixedAdapter(LanguageAdapter):
@@ -57,7 +58,7 @@ class MplugOwlAdapter(PrefixedAdapter):
     model_types = ("mplug-owl",)
 
     def _load_image_processor(self):
-        self.processor = MplugOwlProcessor.from_pretrained(self.folder, local_files_only=True)
+        self.processor = loaded(MplugOwlProcessor, "tokenizer", self.folder)
         return self.processor.image_processor
 
     def _setup(self):

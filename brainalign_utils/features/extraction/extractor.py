@@ -55,6 +55,17 @@ class Extractor:
     ------
     ExtractionError
         For an instruction that is empty, contains a marker of the model, or does not fit the context.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from brainalign_utils.features.adapters import checkpoint_folder, load_adapter, model_row
+    >>> row = model_row("vit-h")
+    >>> adapter = load_adapter(row, checkpoint_folder(row, "phantom"), device="cpu")
+    >>> images = {7: np.zeros((425, 425, 3), np.uint8), 9: np.full((425, 425, 3), 255, np.uint8)}
+    >>> arrays, answers = Extractor(adapter, images, instructions=[]).block([7, 9])
+    >>> arrays["vision"].shape  # (n_instructions, n_states, n_stimuli, n_features)
+    (1, 4, 2, 96)
     """
 
     def __init__(

@@ -12,7 +12,7 @@ from ..adapters import checkpoint_folder, load_adapter, model_row
 from ..store import FeatureStore
 from .extractor import Extractor, extract_features
 from .pooling import pooling_rule
-from .reading import SeenPictures, captions_identity, pictures_identity
+from .reading import ExtractionError, SeenPictures, captions_identity, pictures_identity
 
 FINGERPRINTED_PACKAGES = ("torch", "transformers", "tokenizers", "pillow")
 
@@ -56,6 +56,13 @@ def extract(settings: Settings, model_id: str, shard=(0, 1), progress_bar: bool 
     ModelError, ExtractionError, StoreError
         Checkpoint or device missing; image, instruction or state unusable; features there that were
         made with other settings, or another job at work on the shard.
+
+    Examples
+    --------
+    >>> from brainalign_utils.settings import load_settings
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> extract(settings, "vit-h", shard=(0, 4))  # doctest: +SKIP
+    False
     """
     row, features = model_row(model_id), settings.features
     folder = checkpoint_folder(row, settings.checkpoints)
@@ -89,7 +96,13 @@ def extract(settings: Settings, model_id: str, shard=(0, 1), progress_bar: bool 
 def _captions(settings: Settings, nsd_ids) -> dict[int, str]:
     """The first caption of each stimulus."""
     table = coco.read_captions(settings.paths.coco, nsd.read_stim_info(settings.paths.nsd), nsd_ids)
-    return dict(table.groupby("nsd_id", sort=False)["caption"].first())
+    captions = dict(table.groupby("nsd_id", sort=False)["caption"].first())
+    if lacking := [int(nsd_id) for nsd_id in nsd_ids if nsd_id not in captions]:
+        raise ExtractionError(
+            f"{len(lacking)} of {len(nsd_ids)} stimuli have no caption in {settings.paths.coco}, the first "
+            f"nsd_id {lacking[0]}; get COCO's annotations again, or leave out models that read captions"
+        )
+    return captions
 
 
 def _storage(storage: str, adapter) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from ... import store
-from ...results import maps, study
+from ...results import study, surface
 from ...results.alignment import AUTHORS_VOLUMES
 from ...settings import Settings, project_root
 from ..book.contents import pages
@@ -40,7 +40,7 @@ def collect(settings: Settings, folder: Path) -> dict[str, Path]:
     for subject in settings.subjects:
         path = folder / settings.paths.voxels(subject).relative_to(root)
         store.write_dataset(path, published_voxels(study.open_voxels(settings, subject)))
-    store.write_dataset(folder / "cortex.zarr", maps.cortex_dataset(maps.load_cortex(settings)))
+    store.write_dataset(folder / "cortex.zarr", surface.load_cortex(settings))
     figures = list(_write_copies(settings, folder))
     texts = {
         "settings.json": json.dumps(published_settings(settings), indent=1, sort_keys=True),

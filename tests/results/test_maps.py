@@ -5,15 +5,13 @@ import pytest
 import xarray as xr
 
 from brainalign_utils import store
-from brainalign_utils.figures.flat import Cortex
-from brainalign_utils.results import maps, study
+from brainalign_utils.results import maps, study, surface
 from brainalign_utils.settings import load_settings
 
 
 @pytest.fixture
 def square():
-    grid = np.array([[0, 0, 2, 3], [1, 1, 2, 3], [1, -1, 4, 4]], np.int32)
-    return Cortex("square", grid, np.array([1.0, -1.0, 1.0, -1.0, 1.0]), 2)
+    return xr.Dataset(attrs={"n_left": 2})
 
 
 def test_group_outline_is_where_half_of_those_who_have_the_area_do():
@@ -54,30 +52,15 @@ def test_parts_of_a_pair_stored_the_other_way_round():
     np.testing.assert_array_equal(turned["unique_vs_all"], [6, 7, 8])
 
 
-def test_a_kept_flat_map_is_the_one_that_was_drawn(tmp_path, square, monkeypatch):
-    settings = load_settings(build_root=tmp_path)
-    settings.paths.root.mkdir(parents=True)
-    drawn = []
-    monkeypatch.setattr(maps, "_draw_cortex", lambda *a: drawn.append(a) or square)
-    first, again = maps.load_cortex(settings), maps.load_cortex(settings)
-    assert len(drawn) == 1, "the second one is read"
-    assert first.name == again.name and first.n_left == again.n_left
-    np.testing.assert_array_equal(again.vertex_of_pixel, square.vertex_of_pixel)
-    np.testing.assert_array_equal(again.curvature, square.curvature)
-    monkeypatch.setattr(maps, "file_hash", lambda path: "other code")
-    maps.load_cortex(settings)
-    assert len(drawn) == 2, "other code draws anew"
-
-
 def test_without_the_surfaces_of_fsaverage_maps_are_drawn_on_fsaverage5(tmp_path, caplog):
     tree = tmp_path / "nsd"
     settings = load_settings(build_root=tmp_path, data="nsd", nsd_root=tree, subjects=[1])
     vertices = {f"vertex_voxel_{h}": (f"vertex_{h}", np.arange(163_842)) for h in ("lh", "rh")}
     store.write_dataset(settings.paths.voxels(1), xr.Dataset(vertices))
     assert [len(found) for found in study.surface_map(settings, 1).values()] == [study.N_FSAVERAGE5] * 2
-    cortex = maps._draw_cortex(settings, "nilearn")
-    assert cortex.name == "fsaverage5" and "drawn on fsaverage5" in caplog.text
-    assert cortex.n_left == study.N_FSAVERAGE5
+    cortex = surface.load_cortex(settings)
+    assert cortex.attrs["name"] == "fsaverage5" and "drawn on fsaverage5" in caplog.text
+    assert cortex.attrs["n_left"] == study.N_FSAVERAGE5
     white = tree / "nsddata" / "freesurfer" / "fsaverage" / "surf" / "lh.white"
     white.parent.mkdir(parents=True)
     white.touch()

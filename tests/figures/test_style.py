@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from brainalign_utils import figures
 from brainalign_utils.figures import style
 from brainalign_utils.tables import INSTRUCTIONS
 
@@ -59,25 +58,25 @@ def seen(colour, deficiency="normal"):
 
 @pytest.mark.parametrize("deficiency", DEFICIENCIES)
 def test_instruction_colours_differ_for_everyone(deficiency):
-    colours = [seen(c, deficiency) for c in figures.INSTRUCTION_COLOURS.values()]
+    colours = [seen(c, deficiency) for c in style.INSTRUCTION_COLOURS.values()]
     nearest = min(np.linalg.norm(a - b) for a, b in combinations(colours, 2))
     assert nearest > 20  # a just noticeable difference is about 2; 10 is easy side by side
 
 
 def test_instruction_colours_grow_lighter_with_level():
-    ordered = [figures.INSTRUCTION_COLOURS[row.id] for row in INSTRUCTIONS]
+    ordered = [style.INSTRUCTION_COLOURS[row.id] for row in INSTRUCTIONS]
     lightness = [seen(colour)[0] for colour in ordered]
     assert np.all(np.diff(lightness) > 1)
 
 
 def test_instruction_colours_are_no_grey_of_the_folds():
-    assert min(np.linalg.norm(seen(c)[1:]) for c in figures.INSTRUCTION_COLOURS.values()) > 20
+    assert min(np.linalg.norm(seen(c)[1:]) for c in style.INSTRUCTION_COLOURS.values()) > 20
 
 
 def test_new_instructions_get_colours_of_their_own():
-    colours = figures.instruction_colours(["IC", "mine", "IU1", "yours"])
+    colours = style.instruction_colours(["IC", "mine", "IU1", "yours"])
     assert len(set(colours.values())) == 4
-    assert colours["IC"] == figures.INSTRUCTION_COLOURS["IC"]
+    assert colours["IC"] == style.INSTRUCTION_COLOURS["IC"]
     assert style.in_level_order(["mine", "IC", "IU1", "IC"]) == ["IU1", "IC", "mine"]
 
 
@@ -90,7 +89,7 @@ def contrast(a, b):
 def test_text_has_contrast_on_the_card():
     for ink in (style.INK, style.MUTED, style.WARNING):
         assert contrast(ink, style.PAPER) >= 4.5
-    for colour in figures.INSTRUCTION_COLOURS.values():
+    for colour in style.INSTRUCTION_COLOURS.values():
         assert contrast(style.ink_on(colour), colour) >= 4.5
     for colour, _ in style.ROLE_MARKS.values():
         assert contrast(colour, style.PAPER) >= 3  # WCAG for graphics
@@ -98,3 +97,9 @@ def test_text_has_contrast_on_the_card():
 
 def test_roles_differ_in_shape_too():
     assert len({marker for _, marker in style.ROLE_MARKS.values()}) == len(style.ROLE_MARKS)
+
+
+def test_lines_differ_in_more_than_colour_where_there_are_many():
+    found = style.line_styles(f"model-{k}" for k in range(125))
+    assert len(set(found.values())) == 125
+    assert len({(colour, dashes) for colour, dashes, _ in list(found.values())[:25]}) == 25
