@@ -239,7 +239,7 @@ def check(target, file, nsd, coco, scores, notebook, profile, cores, port):
         if not zipfile.is_zipfile(scores):
             what = "is no zip archive of scores" if os.path.exists(scores) else "does not exist"
             raise BrainalignError(f"SCORES={scores} {what}")
-        from .publishing.archive.packing import unpack
+        from .publishing.archive import unpack
 
         file = unpack(Path(scores), checkout / "_build")
     roots = {key: value for key, value in {"nsd_root": nsd, "coco_root": coco}.items() if value}

@@ -21,6 +21,8 @@
 settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
+from myst_nb import glue
+
 from brainalign_utils import figures, store
 from brainalign_utils.figures import show
 from brainalign_utils.results import claims, ledger
@@ -50,6 +52,9 @@ else:
     recovery = None
 verdicts = claims.evaluate(claims.load_claims(), tables, settings.data, recovery)
 ledger_file = store.write_table(settings.paths.table("ledger"), verdicts)
+counts = verdicts.verdict.value_counts()
+said = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
+glue("ledger", {"n_claims": f"{len(verdicts)}", "verdicts": said}, display=False)
 claims.summary(verdicts).to_frame("claims")
 
 # %% [markdown]

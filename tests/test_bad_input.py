@@ -111,13 +111,14 @@ def check(status, expected, message, output, errors=""):
 
 NO_SERVER = "--yes --endpoint-url http://127.0.0.1:9"
 COMMANDS = [
-    ("doctor", 1, "brainalign download --to .*make study"),
+    ("doctor", 1, "to get what is missing or damaged: make study SETTINGS=workflow/config/phantom.yml"),
     ("doctor --nsd", 2, "'--nsd' requires an argument"),
     ("doctor --nsd=", 2, "'--nsd': the path is empty"),
     ("doctor --nsd nowhere", 1, "to get what is missing or damaged: brainalign download --to .*nowhere"),
     ("doctor --nsd file", 2, "'--nsd': Directory 'file' is a file .see `brainalign doctor --help`"),
-    ("doctor --nsd above", 1, "brainalign download"),
-    ("doctor --nsd nsd/nsddata", 1, "brainalign download"),
+    ("doctor --nsd above", 1, "above is not the folder that holds nsddata: give .*above/nsd"),
+    ("doctor --nsd nsd/nsddata", 1, "nsd/nsddata is not the folder that holds nsddata: give .*nsd"),
+    ("download --to nsd/nsddata", 1, "nsd/nsddata is not the folder that holds nsddata: give .*nsd"),
     ("doctor nsd", 2, "unexpected extra argument .nsd. .see `brainalign doctor --help`"),
     ("doctor --nsd nsd --subjects 9", 2, "subject 9 does not exist; NSD has subjects 1 to 8"),
     ("doctor --nsd nsd --subjects 1,2", 2, "subject 1,2 does not exist; .* write --subjects 1 2 for two"),

@@ -9,8 +9,7 @@ import nbformat
 import pytest
 
 from brainalign_utils import registry
-from brainalign_utils.publishing.archive import rebuilt
-from brainalign_utils.publishing.book.contents import notebook_pages
+from brainalign_utils.publishing.contents import notebook_pages, rebuilt
 from brainalign_utils.registry import PACKAGE, RegistryError, imported_modules, sources_needed
 from brainalign_utils.settings import SettingsError, load_settings, project_root
 
