@@ -20,7 +20,7 @@ def test_long_text_is_whole_and_markup_is_escaped():
 
 
 def test_undefined_cells_are_empty():
-    table = WordTable(pd.DataFrame({"value": [np.nan, 1.0]}), digits=1)
+    table = WordTable(pd.DataFrame({"value": [np.nan, 1.0]}))
     assert "NaN" not in table._repr_html_() + repr(table)
 
 
