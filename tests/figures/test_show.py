@@ -33,7 +33,7 @@ def test_an_entry_says_everything_about_its_claim(verdicts):
     html = Ledger(verdicts)._repr_html_()
     assert html.count("<section") == len(verdicts)
     assert html.count("<strong>not tested with this data</strong>") == len(verdicts)
-    entry = html[html.index('id="claim-mllm-on-par-with-clip-early"') :]
+    entry = html[html.index('id="claim-mllm-on-par-with-clip-early-ncsnr"') :]
     entry = entry[: entry.index("</section>")]
     for said in (
         "-0.037 ± 0.05", "<dt>computed</dt><dd>none", "figure 2 (slides)", "&quot;on par&quot;",
