@@ -40,6 +40,7 @@ from brainalign_utils.stats import scoring
 from brainalign_utils.tables import PAPER_GROUPS, ROIS
 from brainalign_utils.titles import title_of
 
+# %%
 # %matplotlib inline
 plt.style.use(figures.STYLE)  # matplotlib's own defaults and the book's, whatever a matplotlibrc says
 settings = load_settings(settings_file)
