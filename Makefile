@@ -31,7 +31,7 @@ export MKL_NUM_THREADS ?= $(OMP_NUM_THREADS)
 export HF_HUB_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env study book pdf archive figure paper serve lab test test-robust test-slurm test-real-data test-book chromium slurm lint format phantom-models benchmark lock clean
+.PHONY: help env study book pdf archive figure paper serve lab test test-slow test-robust test-slurm test-real-data test-book chromium slurm lint format phantom-models benchmark lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -74,8 +74,11 @@ lab: $(READY) ## open the notebooks in JupyterLab, paired with their .py: make l
 	$(BIN)/jupytext --sync notebooks/*.py
 	$(BIN)/jupyter lab notebooks$(if $(NOTEBOOK),/$(NOTEBOOK).ipynb)
 
-test: $(READY) ## run the tests (not those that need a browser or Slurm)
-	$(BIN)/python -m pytest -n 2 -q -m "not browser and not slurm and not robust" --ignore=tests/browser
+test: $(READY) ## run the tests (not the long ones, nor those that need a browser or Slurm)
+	$(BIN)/python -m pytest -n 2 -q -m "not browser and not slurm and not robust and not slow" --ignore=tests/browser
+
+test-slow: $(READY) ## run the long tests: simulations, comparisons with peers, CONTRIBUTING followed to a built book
+	$(BIN)/python -m pytest -n 2 -q -m slow --ignore=tests/browser
 
 test-robust: $(READY) ## kill small studies, start them twice, run them in strange places, and compare
 	$(BIN)/python -m pytest -q -m robust tests/robust

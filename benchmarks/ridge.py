@@ -127,10 +127,10 @@ class PeakMemory:
 
 
 def run_ours(X, Y, X_test, alphas, device):
-    from voxelridge import solve_ridge_cv
+    from voxelridge import RidgeCV
 
-    result = solve_ridge_cv(X, Y, alphas, selection="mse", X_test=X_test, device=device, warn=False)
-    return result.best_alphas, result.predictions, result.route
+    model = RidgeCV(alphas, device=device).fit(X, Y)
+    return model.best_alphas_, model.predict(X_test), model.route_
 
 
 def operations(shape, route, n_folds=5):

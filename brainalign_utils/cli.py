@@ -88,12 +88,14 @@ def doctor(nsd, file, expected, subjects, sessions, coco, verbose):
     )  # fmt: skip
     click.echo(f"compared with: {numbers.get('name', expected)}\n")
     click.echo(doctor.report(findings, verbose))
-    if any(finding.status in ("missing", "damaged") for finding in findings):
+    if any(f.status in ("missing", "damaged") and not Path(f.what).is_absolute() for f in findings):
         command = f"brainalign download --to {shlex.quote(str(root))}"
         command += f" --settings {shlex.quote(str(file))}" if str(file) != DEFAULT_SETTINGS else ""
         command += f" --subjects {' '.join(map(str, subjects))}" if subjects else ""
         command += f" --sessions {sessions}" if sessions else ""
-        click.echo(f"to get what is missing or damaged: {command} (of a phantom: make study)")
+        is_phantom = settings.data == "phantom" and not nsd
+        remedy = f"make study SETTINGS={shlex.quote(str(file))}" if is_phantom else command
+        click.echo(f"to get what is missing or damaged: {remedy}")
     return int(any(finding.status != "ok" for finding in findings))
 
 
@@ -248,7 +250,7 @@ def check(target, file, nsd, coco, scores, notebook, profile, cores, port):
         if not zipfile.is_zipfile(scores):
             what = "is no zip archive of scores" if os.path.exists(scores) else "does not exist"
             raise BrainalignError(f"SCORES={scores} {what}")
-        from .publishing.archive.packing import unpack
+        from .publishing.archive import unpack
 
         file = unpack(Path(scores), checkout / "_build")
     roots = {key: value for key, value in {"nsd_root": nsd, "coco_root": coco}.items() if value}

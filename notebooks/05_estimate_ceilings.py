@@ -18,12 +18,13 @@ settings_file = "workflow/config/phantom.yml"
 # %%
 import numpy as np
 import pandas as pd
+from myst_nb import glue
 
 from brainalign_utils import figures, store
 from brainalign_utils.results import figure_tables, study
 from brainalign_utils.settings import load_settings
 from brainalign_utils.tables import PAPER_GROUPS
-from brainalign_utils.titles import titled
+from brainalign_utils.titles import titled, written
 
 settings = load_settings(settings_file)
 
@@ -70,11 +71,12 @@ figures.save_figure(
 names = [name for name in ("ncsnr", "cross_subject", "extrapolated") if name in table]
 medians = table.groupby("roi")[names].median().reindex(PAPER_GROUPS)
 medians["not extrapolated"] = table[names[-1]].isna().groupby(table.roi).mean()
+glue("ceilings", medians[["ncsnr", "cross_subject"]].map(written).T.to_dict(), display=False)
 titled(medians, dict.fromkeys(names, "{:.2f}") | {"not extrapolated": "{:.0%}"})
 
 # %% [markdown]
-# In this build ({{ study.data }}) the median ceiling over all voxels is {{ ceilings.everywhere.repeats }} from repeats and {{ ceilings.everywhere.others }} from other
-# brains; in early visual areas {{ ceilings.early.repeats }} and {{ ceilings.early.others }}. Voxel by voxel:
+# In this build ({{ study.data }}) the median ceiling over all voxels is {{ ceilings["nsdgeneral"].ncsnr }} from repeats and {{ ceilings["nsdgeneral"].cross_subject }} from other
+# brains; in early visual areas {{ ceilings["prf-visual"].ncsnr }} and {{ ceilings["prf-visual"].cross_subject }}. Voxel by voxel:
 
 # %% tags=["figure:ceiling_scatter"]
 fig = figures.plot_ceiling_scatter(table[table.roi == "nsdgeneral"])

@@ -17,12 +17,14 @@ settings_file = "workflow/config/phantom.yml"
 
 # %%
 import pandas as pd
+from myst_nb import glue
 
 from brainalign_utils import figures
+from brainalign_utils.models import MODEL_BY_ID
 from brainalign_utils.results import ledger, model_tests, study
 from brainalign_utils.settings import load_settings
 from brainalign_utils.tables import PAPER_GROUPS
-from brainalign_utils.titles import title_of, titled
+from brainalign_utils.titles import title_of, titled, written
 
 settings = load_settings(settings_file)
 
@@ -57,10 +59,22 @@ figures.save_figure(
 # Read each panel from left to right: a point at 1 would predict all that can be predicted in that region, given its noise;
 # the grey band is what a regression on shuffled pictures reaches. The small points are the single subjects. With four of them, agreement
 # between points says more than any test across subjects could.
-#
-# In this build ({{ study.data }}) the highest mean is that of {{ figure_2.best.early }} in early visual areas and of {{ figure_2.best.higher }} in higher ones.
-# Trained models lie above the same architectures with random weights in {{ figure_2.n_trained_above_random }} comparisons of a model and
-# a region; shuffled rows reach from {{ figure_2.null_low }} to {{ figure_2.null_high }}.
+
+# %%
+roles = mean.groupby(lambda model: MODEL_BY_ID[model].role).mean().reindex(["mllm", "vision", "multimodal", "baseline"])
+trained = mean[[f"{model}-random" in mean.index for model in mean.index]]
+gain = (trained - mean.loc[trained.index + "-random"].values).stack().dropna()
+numbers = roles.map(written).T.to_dict() | {
+    "best": {roi: f"{title_of(mean[roi].idxmax())} ({mean[roi].max():.2f})" for roi in ("prf-visual", "higher")},
+    "trained_above_random": f"{(gain > 0).sum()} of {len(gain)}",
+    "chance": {"low": written(everyone.null_low.min()), "high": written(everyone.null_high.max())},
+}
+glue("models", numbers, display=False)
+
+# %% [markdown]
+# In this build ({{ study.data }}) the highest mean is that of {{ models.best["prf-visual"] }} in early visual areas and of {{ models.best.higher }} in higher ones.
+# Trained models lie above the same architectures with random weights in {{ models.trained_above_random }} comparisons of a model and
+# a region; shuffled rows reach from {{ models.chance.low }} to {{ models.chance.high }}.
 #
 # What the threshold on the ceiling drops is part of the result: a mean over a few good voxels is not a mean over the region.
 

@@ -16,11 +16,13 @@
 settings_file = "workflow/config/phantom.yml"
 
 # %%
+from myst_nb import glue
+
 from brainalign_utils import figures
 from brainalign_utils.results import figure_tables, maps, model_tests, surface
 from brainalign_utils.settings import load_settings
 from brainalign_utils.tables import PAPER_GROUPS
-from brainalign_utils.titles import title_of
+from brainalign_utils.titles import title_of, written
 
 settings = load_settings(settings_file)
 models = [model for model in settings.partition.models if model in settings.models]
@@ -51,10 +53,16 @@ figures.save_figure(
     command="make figure NOTEBOOK=07_map_instructions",
 )  # fmt: skip
 
+# %%
+best = mean.loc[mean.dropna().groupby("roi").share.idxmax()].set_index("roi")
+glue("winners", (best.instruction + " (" + best.share.map(written, form="{:.0%}") + ")").to_dict(), display=False)
+same = agreement.reindex(columns=["observed", "expected"]).mean()
+glue("agreement", same.map(written, form="{:.0%}").to_dict(), display=False)
+
 # %% [markdown]
 # Pale areas are ties: there, which instruction was given hardly matters, and the colour should not be read. The
 # distribution behind the maps says how often each instruction wins in each region. In this build ({{ study.data }}) the most frequent winner is
-# {{ figure_3.early }} in early visual areas, {{ figure_3.faces }} for faces and {{ figure_3.places }} for places.
+# {{ winners["prf-visual"] }} in early visual areas, {{ winners.faces }} for faces and {{ winners.places }} for places.
 
 # %% tags=["figure:winner_shares"]
 fig = figures.plot_winner_shares(mean)

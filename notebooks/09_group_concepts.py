@@ -17,6 +17,7 @@ settings_file = "workflow/config/phantom.yml"
 
 # %%
 import pandas as pd
+from myst_nb import glue
 
 from brainalign_utils import figures, nsd, store
 from brainalign_utils.figures import show
@@ -67,11 +68,21 @@ figures.save_figure(
     command="make figure NOTEBOOK=09_group_concepts",
 )  # fmt: skip
 
+# %%
+of_group = trained.groupby(["title", "instruction"])["mean"].mean().unstack()
+spread = of_group.max(axis=1) - of_group.min(axis=1)
+numbers = {
+    "spread": f"{spread.median():.3f}",
+    "widest": f"{spread.idxmax()} ({spread.max():.3f})",
+    "groups": f"{of_group.mean(axis=1).min():.2f} to {of_group.mean(axis=1).max():.2f}",
+}
+glue("concepts", numbers, display=False)
+
 # %% [markdown]
 # Compare along a row, not down a column: groups differ in how much their pictures vary, and a group of similar pictures gives low
 # correlations to every model. Small groups are noisy; groups with too few pictures are left out. In this build ({{ study.data }}) the best and the worst
-# instruction of a group differ by {{ figure_4.spread }} in the median group, and most in the group *{{ figure_4.widest }}*; the groups themselves
-# differ more, from {{ figure_4.groups }}.
+# instruction of a group differ by {{ concepts.spread }} in the median group, and most in the group *{{ concepts.widest }}*; the groups themselves
+# differ more, from {{ concepts.groups }}.
 
 # %% [markdown]
 # Count-related instructions ask for a number (IU3), recognition-related ones to name what is there (VQ1, VQ2, IU2, SR, CR); the others ask for colour, layout,

@@ -16,11 +16,13 @@
 settings_file = "workflow/config/phantom.yml"
 
 # %%
+from myst_nb import glue
+
 from brainalign_utils import figures
 from brainalign_utils.results import maps, surface
 from brainalign_utils.results.partitions import early_higher_table, pair_table, unique_table
 from brainalign_utils.settings import load_settings
-from brainalign_utils.titles import title_of
+from brainalign_utils.titles import title_of, written
 
 settings = load_settings(settings_file)
 models = [model for model in settings.partition.models if model in settings.models]
@@ -99,8 +101,12 @@ figures.save_figure(
     command="make figure NOTEBOOK=11_show_partitions",
 )  # fmt: skip
 
+# %%
+shared = pairs.groupby("roi").shared_fraction.median()
+glue("shared", shared.map(written, form="{:.0%}").to_dict(), display=False)
+
 # %% [markdown]
-# In this build ({{ study.data }}) two instructions share, in the median pair, {{ figure_6.early }} of what they explain together in early and {{ figure_6.higher }}
+# In this build ({{ study.data }}) two instructions share, in the median pair, {{ shared["prf-visual"] }} of what they explain together in early and {{ shared.higher }}
 # in higher visual areas.
 #
 # ## Each instruction against all others
@@ -117,6 +123,15 @@ figures.save_figure(
     alt=figures.alt_instructions(unique, unit=f"unique {unit}"),
     command="make figure NOTEBOOK=11_show_partitions",
 )  # fmt: skip
+
+# %%
+means = unique[unique.subject.astype(str) == "all"].dropna(subset="value")
+largest = means.loc[means.value.idxmax()]
+numbers = {
+    "largest": f"{largest.instruction} in {title_of(largest.panel)} ({largest.value:.3f})",
+    "median": written(means.value.median(), "{:.3f}"),
+}
+glue("unique", numbers, display=False)
 
 # %% [markdown]
 # The largest mean in this build ({{ study.data }}) is that of {{ unique.largest }}; the median over instructions and regions is {{ unique.median }}.

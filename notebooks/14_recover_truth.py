@@ -18,10 +18,12 @@ settings_file = "workflow/config/phantom.yml"
 
 # %%
 import pandas as pd
+from myst_nb import glue
 
 from brainalign_utils import figures, store
 from brainalign_utils.results import truth
 from brainalign_utils.settings import load_settings
+from brainalign_utils.titles import written
 
 settings = load_settings(settings_file)
 model = settings.lead_model()
@@ -64,6 +66,17 @@ verdict = table.groupby(["check", "subject"], sort=False).passed.agg(["sum", "si
 verdict = (verdict["sum"].astype(str) + " of " + verdict["size"].astype(str)).unstack().fillna("")
 verdict.rename_axis(columns="passed, by subject")
 
+# %%
+passed = table.groupby("check").passed.agg(["sum", "size"])
+passed.loc["all"] = passed.sum()
+error = (table.estimated - table.planted).abs().groupby(table.check)
+numbers = {
+    "passed": (passed["sum"].astype(str) + " of " + passed["size"].astype(str)).to_dict(),
+    "largest_error": error.max().map(written).to_dict(),
+    "median_error": error.median().map(written, form="{:.3f}").to_dict(),
+}
+glue("recovery", numbers, display=False)
+
 # %% [markdown]
-# Points on the diagonal are recovered: in this build ({{ study.data }}) {{ recovery.all.passed }} checks pass. Where a check fails for one subject and passes for the others, look at how many voxels and pictures stand behind it: the
+# Points on the diagonal are recovered: in this build ({{ study.data }}) {{ recovery.passed.all }} checks pass. Where a check fails for one subject and passes for the others, look at how many voxels and pictures stand behind it: the
 # phantom has a few hundred training pictures, not nine thousand.

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import zarr
 
-from brainalign_utils.publishing.archive import REBUILT, contents
+from brainalign_utils.publishing.contents import REBUILT
+from brainalign_utils.publishing.pages import figure_names
 from brainalign_utils.settings import load_settings
 
 N_ROWS, N_BYTES = 20, 32
@@ -58,7 +59,7 @@ def main(settings_file: str) -> None:
     compared = 0
     for notebook in REBUILT:
         executed = nbformat.read(settings.paths.executed(notebook), as_version=4)
-        for figure in contents.figure_names(executed):
+        for figure in (name for cell in executed.cells for name in figure_names(cell)):
             one, other = (pd.read_csv(folder / "figures" / f"{figure}.csv") for folder in (root, rebuilt))
             pd.testing.assert_frame_equal(one, other, obj=f"table of {figure}")
             compared += 1

@@ -71,7 +71,7 @@ def test_doctor_exit_code_and_report(phantom_tree, tmp_path, capsys):
 
 def test_doctor_on_a_folder_that_is_not_there(tmp_path, capsys):
     assert cli.main(["doctor", "--nsd", str(tmp_path / "no")]) == 1
-    assert f"missing     {tmp_path}/no/nsddata" in capsys.readouterr().out
+    assert "missing     nsddata" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

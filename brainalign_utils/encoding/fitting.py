@@ -118,17 +118,14 @@ def fit_brainalign(X_train, Y_train, X_test, alphas, settings: EncodingSettings)
     """The project's solver (:mod:`voxelridge`)."""
     import voxelridge  # torch: seconds that readers of stored scores need not wait
 
-    result = voxelridge.solve_ridge_cv(
-        X_train,
-        Y_train,
+    model = voxelridge.RidgeCV(
         alphas,
-        cv=settings.n_folds,
-        X_test=X_test,
         fit_intercept=settings.fit_intercept,
-        selection=settings.selection,
+        cv=settings.n_folds,
+        scoring=settings.selection,
         device=settings.device,
-    )
-    return Fit(np.asarray(result.predictions), np.asarray(result.best_alphas), np.asarray(result.cv_scores))
+    ).fit(X_train, Y_train)
+    return Fit(model.predict(X_test), model.best_alphas_, model.cv_scores_)
 
 
 def fit_himalaya(X_train, Y_train, X_test, alphas, settings: EncodingSettings) -> Fit:
@@ -250,13 +247,13 @@ def shuffled_scores(
     n_shuffles: int,
     seed: int = 0,
 ) -> xr.Dataset:
-    """Scores when every picture gets the features of another one: what chance gives.
+    """Scores when every image gets the features of another one: what chance gives.
 
     Parameters
     ----------
     space : row of the table of feature spaces
     n_shuffles, seed : int
-        Training and test pictures are shuffled apart from each other.
+        Training and test images are shuffled apart from each other.
 
     Returns
     -------

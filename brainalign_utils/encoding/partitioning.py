@@ -1,37 +1,35 @@
 """Fits behind a variance partition of instructions: singles, pairs, triples, all, all but one.
 
-A joint model of several feature spaces (*bands*) scales each band by the root of a weight
-before one ridge fit; every voxel takes the weighting and the penalty with the best
-cross-validated R2 (banded ridge, Nunez-Elizalde et al. 2019, NeuroImage 197:482; Dupre la
-Tour et al. 2022, NeuroImage 264:119728).  Candidate weightings come from fixed designs:
+A joint model of several feature spaces (*bands*) is a banded ridge (:mod:`voxelridge.banded`): candidates
+scale each band by the root of a weight before one ridge fit, and are averaged per voxel by how well they
+predict held-out training images. Weights of a candidate sum to 1, and each model may drop any of its bands:
 
 - pairs: ratios of weights on a logarithmic grid from 1:100 to 100:1, and either band alone;
-- triples: three equal bands, each one emphasised or damped tenfold, and every nested pair;
-- all bands and all but one: equal weights, and weights proportional to what the bands explain
-  alone (cross-validated) in clusters of voxels.  The model *with* a band may always fall back
-  to the model *without* it, so that unique variance compares like with like.
+- triples: three equal bands, each one emphasised or damped tenfold, equal pairs, and each band alone;
+- all bands and all but one: equal weights, weights proportional to what the bands explain alone
+(cross-validated) in
+  clusters of voxels, and each band alone. The model *with* a band also tries all that the model *without*
+  it tries, so that unique variance compares like with like.
 
-Finite training data bias shared variance a little below zero, by up to ``n_features /
-n_stimuli`` times the joint R2: a single fit takes the other band's signal for noise.
-
-Gram matrices and products with the responses are computed once for all bands and shared.
+Finite training data bias shared variance a little below zero, by up to ``n_features / n_stimuli`` times the
+joint R2: a single fit takes the other band's signal for noise.
 """
 
-from dataclasses import dataclass, replace
-from itertools import combinations
+from dataclasses import dataclass, field
+from itertools import combinations, pairwise
 
 import numpy as np
 import torch
 import xarray as xr
 from himalaya.backend import get_backend, set_backend
 from himalaya.ridge import solve_group_ridge_random_search
-from himalaya.scoring import r2_score as himalaya_r2_score
+from himalaya.scoring import l2_neg_loss
 from scipy.cluster.vq import kmeans2
 from tqdm import tqdm
 
-from voxelridge.banded import BandedData, BandedFit, best_of, fit_weighting, share
-from voxelridge.gram import make_folds
-from voxelridge.voxels import choose_device
+from voxelridge.banded import Bands, candidate_weightings, weigh
+from voxelridge.inputs import check_alphas, make_folds
+from voxelridge.solver import choose_device
 
 from .algebra import product_measure
 from .regions import Regions, bootstrap_roi, partition_dataset
@@ -39,9 +37,6 @@ from .regions import Regions, bootstrap_roi, partition_dataset
 __all__ = ["bootstrap_roi", "pair_weightings", "partition_instructions"]
 
 ESTIMATORS = ("banded", "concatenated", "himalaya")
-
-MAX_LOG10_RATIO = 2.0
-"""Pairs try weights from 1:100 to 100:1."""
 
 WEIGHT_FLOOR = 0.05
 """Smallest weight of a band, relative to the mean, in weightings from clusters of voxels."""
@@ -81,13 +76,14 @@ def partition_instructions(
         Responses; no intercept is fitted.
     alphas : array of shape (n_alphas, )
     estimator : {"banded", "concatenated", "himalaya"}
-        Bands weighted per voxel, unweighted, or weighted per voxel with himalaya's solver.
+        Bands weighted per voxel; unweighted; or the best weighting of every voxel, found by himalaya's
+        solver.
     n_ratios : int
         Candidates of a pair, the two single bands included.
     n_weightings : int
         Candidates of the models of all bands and of all but one.
     triples : iterable of 3-tuples of instructions, or "all"
-    cv : int, fold labels or list of held-out indices
+    cv : int, splitter, fold labels or list of (train, test) indices
     roi_masks : dict of str to bool array of shape (n_voxels, ), or None
         Regions whose mean R2 is bootstrapped over test stimuli.
     noise_ceiling : array of shape (n_voxels, ) or None
@@ -130,26 +126,25 @@ def partition_instructions(
     names = list(features)
     bands, bands_test, Y, Y_test = _checked(features, Y, Y_test, estimator)
     triples, device = _triples(triples, names), choose_device(device)
-    bands, bands_test = ([band.to(device) for band in side] for side in (bands, bands_test))
-    data = share(bands, bands_test, Y.to(device), make_folds(len(Y), cv), len(names))
-    alphas = np.unique(np.asarray(alphas, dtype=np.float64))
-    models = _Models(data, alphas, estimator, tolerance)
+    models = _Models.of(
+        bands, bands_test, Y, make_folds(cv, len(Y)), check_alphas(alphas), estimator, tolerance, device
+    )
     regions = Regions(Y_test, roi_masks, noise_ceiling, min_ceiling, n_bootstraps, seed)
     pairs = list(combinations(range(len(names)), 2))
     with tqdm(total=len(pairs) + len(names) + len(triples) + 1, disable=not progress_bar) as bar:
-        singles = [models.fit([b], [[1.0]]) for b in range(len(names))]
-        rows = {"single": [regions.score(fit) for fit in singles], "pair": [], "triple": []}
-        pair_fits = {}
+        rows = {
+            "single": [regions.score(models.fit([b])) for b in range(len(names))],
+            "pair": [],
+            "triple": [],
+        }
         for a, b in pairs:
-            fit = models.pair(a, b, singles, pair_weightings(estimator, n_ratios))
-            rows["pair"].append(regions.score(fit) | _pair_details(fit, estimator, n_ratios, Y_test))
-            if any({a, b} <= set(triple) for triple in triples):
-                pair_fits[a, b] = fit
+            fit = models.fit([a, b], pair_weightings(estimator, n_ratios), split=True)
+            rows["pair"].append(regions.score(fit) | _pair_details(fit, Y_test))
             bar.update()
         for triple in triples:
-            rows["triple"].append(regions.score(models.triple(triple, pair_fits)))
+            rows["triple"].append(regions.score(models.fit(triple, _triple_weightings(estimator))))
             bar.update()
-        rows |= _all_and_all_but_one(models, singles, regions, n_weightings, seed, bar)
+        rows |= _all_and_all_but_one(models, regions, n_weightings, seed, bar)
     dataset = partition_dataset(rows, names, triples, regions)
     varies = xr.DataArray(np.asarray(Y.std(0) > 0), dims="voxel")
     dataset = dataset.map(lambda values: values.where(varies) if "voxel" in values.dims else values)
@@ -162,98 +157,161 @@ def partition_instructions(
     )
 
 
-def _all_and_all_but_one(models, singles, regions, n_weightings, seed, bar):
-    """Rows of the models of all bands, all but one, and all with leave to drop that one."""
-    n_bands = len(singles)
-    weightings = models.weightings(singles, n_weightings, seed)
-    everything = models.fit(range(n_bands), weightings)
-    rows = {"all": [regions.score(everything)], "without": [], "with": []}
+def _all_and_all_but_one(models, regions, n_weightings, seed, bar):
+    """Rows of the models of all bands, of all but one, and of all that may drop that one."""
+    bands = range(models.n_bands)
+    weightings = models.weightings(n_weightings, seed)
+    known = dict(models.known)
+    rows = {"all": [regions.score(models.fit(bands, weightings, known=known))], "without": [], "with": []}
     bar.update()
-    for b in range(n_bands):
-        others = [k for k in range(n_bands) if k != b]
-        rest = models.fit(others, weightings[:, others]) if len(others) > 1 else singles[others[0]]
-        rows["without"].append(regions.score(rest))
-        rows["with"].append(regions.score(models.nested([everything, rest])))
+    for b in bands:
+        rest = np.where(np.arange(models.n_bands) == b, 0, weightings)
+        rest = rest[rest.sum(1) > 0]
+        rest = np.unique(
+            rest if models.estimator == "concatenated" else rest / rest.sum(1, keepdims=True), axis=0
+        )
+        without = {**known}
+        rows["without"].append(regions.score(models.fit(bands, rest, known=without)))
+        both = (
+            weightings if models.estimator == "concatenated" else np.unique(np.r_[weightings, rest], axis=0)
+        )
+        rows["with"].append(regions.score(models.fit(bands, both, known=without)))
         bar.update()
     return rows
 
 
 def pair_weightings(estimator, n_ratios):
-    """Weights of two bands to try, (n_weightings, 2), each summing to 2; single bands are extra."""
-    n_joint = 1 if estimator == "concatenated" else max(n_ratios - 2, 1)
-    log_ratio = np.linspace(-MAX_LOG10_RATIO, MAX_LOG10_RATIO, n_joint) if n_joint > 1 else np.zeros(1)
-    ratio = 10**log_ratio
-    return np.c_[2 * ratio, 2 * np.ones(n_joint)] / (1 + ratio)[:, None]
+    """Weights of two bands to try, (n_weightings, 2)."""
+    return np.ones((1, 2)) if estimator == "concatenated" else candidate_weightings(2, max(n_ratios - 2, 1))
+
+
+def _triple_weightings(estimator):
+    """Weights of three bands to try, (n_weightings, 3)."""
+    if estimator == "concatenated":
+        return np.ones((1, 3))
+    one = np.eye(3)
+    weightings = np.concatenate([np.ones((1, 3)), 1 + 9 * one, 1 - 0.9 * one, 1 - one, one])
+    return weightings / weightings.sum(1, keepdims=True)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A joint model.
+
+    Parameters
+    ----------
+    predictions : array of shape (n_test_stimuli, n_voxels)
+    first : array of shape (n_test_stimuli, n_voxels)
+        The part that comes from the first band; empty unless asked for.
+    weight : array of shape (n_voxels, )
+        Weight of the first band, where weights sum to 1.
+    """
+
+    predictions: np.ndarray
+    first: np.ndarray
+    weight: np.ndarray
 
 
 @dataclass(frozen=True)
 class _Models:
-    """Fits of joint models, by estimator."""
+    """Fits of joint models, by estimator.
 
-    data: BandedData
-    alphas: np.ndarray
+    Parameters
+    ----------
+    bands : Bands
+    X_test : tensor of shape (n_test_stimuli, n_all_features)
+    estimator : {"banded", "concatenated", "himalaya"}
+    known : dict
+        Errors of single bands.
+    """
+
+    bands: Bands
+    X_test: torch.Tensor
     estimator: str
-    tolerance: float
+    known: dict = field(default_factory=dict)
 
-    def fit(self, bands, weightings, split=False) -> BandedFit:
-        """Best of several weightings (n_weightings, n_bands)."""
+    @classmethod
+    def of(cls, bands, bands_test, Y, folds, alphas, estimator, tolerance, device):
+        edges = np.cumsum([0, *(band.shape[1] for band in bands)])
+        members = [np.arange(a, b) for a, b in pairwise(edges)]
+        X, X_test = (torch.cat(side, dim=1).to(device) for side in (bands, bands_test))
+        return cls(Bands(X, None, Y.to(device), members, folds, alphas, tolerance), X_test, estimator)
+
+    @property
+    def n_bands(self):
+        return len(self.bands.members)
+
+    def fit(self, bands, weightings=((1.0,),), split=False, known=None) -> _Fit:
+        """Fit one model.
+
+        Parameters
+        ----------
+        bands : sequence of int
+        weightings : array of shape (n_weightings, len(bands))
+        split : bool
+            Whether the part of the first band is wanted.
+        known : dict or None
+            Errors that are known; see :func:`voxelridge.banded.weigh`.
+        """
+        bands, weightings = list(bands), np.asarray(weightings, dtype=np.float64)
+        full = np.zeros((len(weightings), self.n_bands))
+        full[:, bands] = weightings
         if self.estimator == "himalaya":
-            return _himalaya_fit(self.data, list(bands), np.asarray(weightings), self.alphas, split)
-        return best_of(
-            fit_weighting(self.data, list(bands), weights, self.alphas, self.tolerance, index, split)
-            for index, weights in enumerate(np.asarray(weightings))
-        )
+            return _himalaya_fit(self.bands, self.X_test, full, bands[0])
+        if known is None:
+            known = self.known if len(bands) == 1 else dict(self.known)
+        _, probabilities, kept = weigh(self.bands, full, self.estimator == "banded", known)
+        predictions = np.zeros((1 + split, len(self.X_test), self.bands.Y.shape[1]), dtype=np.float32)
+        first = torch.zeros(self.X_test.shape[1], device=self.X_test.device)
+        first[self.bands.members[bands[0]]] = 1
+        for k, weights in enumerate(full):
+            features, scales = self.bands.features(weights)
+            tests = [self.X_test[:, features] * scales]
+            tests += [tests[0] * first[features]] * split
+            lefts = None
+            for voxels, decomposition, shrunk in self.bands.refit(
+                weights, probabilities[k], kept.pop(k, None)
+            ):
+                lefts = lefts or [decomposition.test_features(test) for test in tests]
+                for out, left in zip(predictions, lefts, strict=True):
+                    out[:, voxels] += (left @ shrunk).cpu().numpy()
+        weight = np.einsum("w,wav->v", full[:, bands[0]] / full.sum(1), probabilities)
+        return _Fit(predictions[0], predictions[-1] if split else predictions[:0], weight)
 
-    def nested(self, fits) -> BandedFit:
-        """The first fit, or where the estimator may drop bands the best of all."""
-        return fits[0] if self.estimator == "concatenated" else best_of(fits)
-
-    def pair(self, a, b, singles, weightings):
-        joint = self.fit([a, b], weightings, split=True)
-        only_a = replace(singles[a], first=singles[a].predictions, choice=np.full_like(joint.choice, -1))
-        only_b = replace(singles[b], first=np.zeros_like(joint.first), choice=np.full_like(joint.choice, -2))
-        return self.nested([joint, only_a, only_b])
-
-    def triple(self, bands, pair_fits):
-        weightings = [[1.0, 1.0, 1.0]]
-        if self.estimator != "concatenated":
-            weightings += [np.where(np.arange(3) == k, w, 1.0) for k in range(3) for w in (10.0, 0.1)]
-        return self.nested(
-            [
-                self.fit(bands, weightings),
-                *(replace(pair_fits[p], first=None) for p in combinations(bands, 2)),
-            ]
-        )
-
-    def weightings(self, singles, n_weightings, seed):
-        """Equal weights, and weights from what bands explain alone in clusters of voxels."""
-        equal = np.ones((1, len(singles)))
-        if self.estimator == "concatenated" or n_weightings == 1:
+    def weightings(self, n_weightings, seed):
+        """Equal weights, weights from what bands explain alone in clusters of voxels, and single bands."""
+        n_bands = self.n_bands
+        if self.estimator == "concatenated":
+            return np.ones((1, n_bands))
+        equal = np.concatenate([np.full((1, n_bands), 1 / n_bands), np.eye(n_bands)])
+        if self.estimator == "himalaya":
             return equal
-        gain = np.clip([fit.cv_scores for fit in singles], 0, None).T  # (n_voxels, n_bands)
+        errors = np.array([self.known[tuple(weights)].min(0) for weights in np.eye(n_bands)])
+        variance = self.bands.Y.square().mean(0).cpu().numpy()
+        gain = np.clip(variance - errors, 0, None).T  # (n_voxels, n_bands)
         gain = gain[gain.sum(1) > 0]
-        if len(gain) < n_weightings:
+        if n_weightings == 1 or len(gain) < n_weightings:
             return equal
-        share_of_gain = gain / gain.sum(1, keepdims=True)
-        centres, _ = kmeans2(share_of_gain, n_weightings - 1, minit="++", seed=seed)
-        weights = np.maximum(centres * len(singles), WEIGHT_FLOOR)
-        return np.concatenate([equal, weights / weights.mean(1, keepdims=True)])
+        centres, _ = kmeans2(gain / gain.sum(1, keepdims=True), n_weightings - 1, minit="++", seed=seed)
+        weights = np.maximum(centres * n_bands, WEIGHT_FLOOR)
+        return np.concatenate([equal, weights / weights.sum(1, keepdims=True)])
 
 
-def _himalaya_fit(data, bands, weightings, alphas, split):
-    """The same candidates with himalaya's solver, as a reference."""
+def _himalaya_fit(bands, X_test, weightings, first) -> _Fit:
+    """The best of the same candidates with himalaya's solver, as a reference."""
     before = get_backend().name
-    set_backend("torch_cuda" if data.X.is_cuda else "torch")
+    set_backend("torch_cuda" if bands.X.is_cuda else "torch")
+    used = np.flatnonzero(weightings.any(0))
     try:
-        Xs = [data.X[:, data.slices[b]] for b in bands]
-        folds = [(np.setdiff1d(np.arange(len(data.X)), fold), fold) for fold in data.folds]
-        deltas, weights, cv_scores = solve_group_ridge_random_search(
-            Xs,
-            data.Y,
-            n_iter=torch.as_tensor(weightings, dtype=data.X.dtype),
-            alphas=torch.as_tensor(alphas, dtype=data.X.dtype),
-            score_func=himalaya_r2_score,
-            cv=folds,
+        _, weights, cv_scores = solve_group_ridge_random_search(
+            [bands.X[:, bands.members[b]] for b in used],
+            bands.Y,
+            n_iter=torch.as_tensor(
+                np.maximum(weightings[:, used], 1e-12), dtype=bands.X.dtype
+            ),  # it divides by them
+            alphas=torch.as_tensor(bands.alphas, dtype=bands.X.dtype),
+            score_func=l2_neg_loss,
+            cv=[(fold.train, fold.test) for fold in bands.folds],
             return_weights=True,
             n_alphas_batch=10,
             n_targets_batch=500,
@@ -262,25 +320,17 @@ def _himalaya_fit(data, bands, weightings, alphas, split):
         )
     finally:
         set_backend(before)
-    n_first = Xs[0].shape[1]
-    X_test = torch.cat([data.X_test[:, data.slices[b]] for b in bands], dim=1).cpu()
-    weights, cv_scores, deltas = weights.cpu(), cv_scores.cpu(), deltas.cpu()
-    choice = cv_scores.argmax(0)
-    best_alphas = torch.as_tensor(weightings).T[0][choice] / deltas[0].exp()
-    return BandedFit(
-        cv_scores.max(0).values.numpy().astype(np.float64),
-        (X_test @ weights).numpy(),
-        (X_test[:, :n_first] @ weights[:n_first]).numpy() if split else None,
-        choice.numpy(),
-        best_alphas.numpy().astype(np.float64),
-    )
+    weights, choice = weights.cpu(), cv_scores.argmax(0).cpu().numpy()
+    X_test = torch.cat([X_test[:, bands.members[b]] for b in used], dim=1).cpu()
+    n_first = len(bands.members[first])
+    predictions = [(X_test[:, part] @ weights[part]).numpy() for part in (slice(None), slice(n_first))]
+    return _Fit(*predictions, (weightings[:, first] / weightings.sum(1))[choice])
 
 
-def _pair_details(fit, estimator, n_ratios, Y_test):
-    """Chosen weight of the first band (of 2), and the product measure of the joint fit."""
-    weights = np.r_[pair_weightings(estimator, n_ratios)[:, 0], 0.0, 2.0]  # choices -2 and -1 at the end
+def _pair_details(fit, Y_test):
+    """Weight of the first band (of 2), and the product measure of the joint fit."""
     split = product_measure(Y_test, np.stack([fit.first, fit.predictions - fit.first]))
-    return {"weight_a": weights[fit.choice], "split_a": split[0], "split_b": split[1]}
+    return {"weight_a": 2 * fit.weight, "split_a": split[0], "split_b": split[1]}
 
 
 def _triples(triples, names):

@@ -80,11 +80,10 @@ def others_sentence(root: str | Path, subject: int, betas: str, space: str) -> s
     for other_space, version in itertools.product(SPACES, BETA_VERSIONS):
         present = sessions_in(Path(root) / layout.betas_folder(subject, version, other_space))
         if present and (version, other_space) != (betas, space):
-            lines = [f"betas: {version}"] * (version != betas) + [f"space: {other_space}"] * (
-                other_space != space
-            )
+            lines = [f"betas: {version}"] if version != betas else []
+            lines += [f"space: {other_space}"] if other_space != space else []
             found.append(
-                f"{other_space}/{version} (sessions {spans(present)}), which `{', '.join(lines)}` uses"
+                f"{other_space}/{version} (sessions {spans(present)}; to use it, set `{', '.join(lines)}`)"
             )
     return f"beside it lies {'; '.join(found)}" if found else ""
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from .. import BrainalignError
 from ..tables import N_TRIALS_PER_SESSION, ROIS, Roi
 
 
-class DesignError(ValueError):
+class DesignError(BrainalignError):
     """Arrays that do not fit the experiment; the message shows both values and the remedy."""
 
 
@@ -242,7 +243,7 @@ def roi_mask(roi: Roi, labels: Mapping[str, np.ndarray], names: Mapping[str, Map
         if unknown := [name for name in wanted if name not in number]:
             raise DesignError(
                 f"ROI {roi.id!r} asks for {', '.join(unknown)}, which the table of {volume!r} does not name "
-                f"(it names {', '.join(number)}); correct the row of tables.ROIS"
+                f"(it names {', '.join(number)}); download the table again, or correct the row of tables.ROIS"
             )
         masks.append(np.isin(values, [number[name] for name in wanted]))
     return np.logical_or.reduce(masks)

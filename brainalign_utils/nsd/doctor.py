@@ -117,6 +117,11 @@ def examine(
     -------
     findings : list of Finding
 
+    Raises
+    ------
+    MissingFileError
+        If ``root`` lies inside an NSD tree, or around one.
+
     Examples
     --------
     >>> root = load_settings("workflow/config/phantom-small.yml").paths.nsd
@@ -129,8 +134,10 @@ def examine(
     0 missing, 0 damaged, 0 unexpected, ... ok
     """
     root = Path(root).absolute()
+    if near := files.tree_near(root):
+        raise layout.MissingFileError(f"{root} is not the folder that holds nsddata: give {near}")
     if not (root / "nsddata").is_dir():
-        return [Finding("missing", f"{root}/nsddata", files.whats_there(root / "nsddata"))]
+        return [Finding("missing", "nsddata", files.whats_there(root / "nsddata"))]
     expected = load_expected(root) if expected is None else expected
     findings = [
         _check(root, layout.EXPDESIGN, files.read_design, root),
@@ -149,7 +156,7 @@ def examine(
         if described == (betas, space):
             findings += _numbers(root, subject, betas, space, numbers, arrays)
     if coco is not None:
-        findings += _coco_files(Path(coco))
+        findings += _coco_files(Path(coco).absolute())
     return list(dict.fromkeys(findings))  # of a folder that is missing, every file in it told
 
 

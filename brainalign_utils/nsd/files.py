@@ -20,6 +20,7 @@ import scipy.io
 from nibabel.filebasedimages import ImageFileError
 from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
+from scipy.io.matlab import MatReadError
 
 from ..tables import BETA_VERSIONS, N_TRIALS_PER_SESSION, SPACES
 from . import layout
@@ -64,9 +65,11 @@ def whats_there(path: Path) -> str:
     folder, name = missing.parent, missing.name
     if missing.is_symlink():
         return f"{missing} is a link to {missing.readlink()}, which is not there"
+    if not folder.is_dir():
+        return f"{folder} is a file, where a folder is expected"
     if name == "nsddata" and (root := tree_near(folder)):
         return f"the folder that holds nsddata is {root}: give that one"
-    found = sorted(entry.name for entry in folder.iterdir()) if os.access(folder, os.R_OK) else []
+    found = sorted(e.name for e in folder.glob("[!.]*")) if os.access(folder, os.R_OK) else []
     known = next((names for names in (BETA_VERSIONS, SPACES) if name in names), ())
     if others := [other for other in found if other in known]:
         key = "betas" if known is BETA_VERSIONS else "space"
@@ -145,7 +148,7 @@ def read_design(root: str | Path) -> dict[str, np.ndarray]:
         else:
             try:
                 design = scipy.io.loadmat(path)
-            except (ValueError, TypeError, NotImplementedError) as error:
+            except (ValueError, TypeError, IndexError, NotImplementedError, MatReadError) as error:
                 raise DamagedFileError(f"{path} is not a MATLAB file ({error}); download it again") from error
     if absent := {"subjectim", "masterordering", "sharedix"} - design.keys():
         raise DamagedFileError(f"{path} has no {', '.join(sorted(absent))}; download it again")

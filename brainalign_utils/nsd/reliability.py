@@ -6,10 +6,11 @@ neuroscience and artificial intelligence", Nature Neuroscience 25, methods, "noi
 
 import numpy as np
 
+from .. import BrainalignError
 from .design import RepeatMoments
 
 
-class ReliabilityError(ValueError):
+class ReliabilityError(BrainalignError):
     """Not enough repeats for an estimate; the message says how many there are."""
 
 

@@ -12,6 +12,9 @@ from ..settings import Settings
 from ..stats import cross_subject, scoring, similarity
 from . import alignment, concepts, study
 
+CONCEPTS_CLAIMED = ("count", "recognition")
+"""Groups of images that a claim of the paper is about; they are compared with random groups."""
+
 
 def instruction_scores(settings: Settings, subject: int, model: str) -> xr.DataArray:
     """Correlation per instruction and voxel, each voxel at its own best layer on training folds.
@@ -139,7 +142,7 @@ def concept_table(settings: Settings, models, objects: pd.DataFrame, rois, setti
             for instruction, predicted in best_predictions(settings, subject, model, "nsdgeneral").items():
                 tables.append(
                     concepts.concept_alignment(
-                        target, predicted, groups, weights, list(rois), n_random=0,
+                        target, predicted, groups, weights, list(rois), random_for=CONCEPTS_CLAIMED,
                         subject=subject, model=model, instruction=instruction,
                     )
                 )  # fmt: skip

@@ -94,7 +94,7 @@ def test_solvers_agree_on_the_phantom(phantom_tree):
     )  # fmt: skip
     step = np.abs(np.log10(ours.best_alpha / theirs.best_alpha)).values / (3 / 59)
     differs = step > 0.01
-    tie = np.abs(ours.cv_score - theirs.cv_score).values < 1e-7  # then the processor's rounding decides
+    tie = np.abs(ours.cv_score - theirs.cv_score).values < 1e-6  # then the processor's rounding decides
     assert np.nanmax(step) < 1.01 and np.nanmean(differs & ~tie) <= 0.001 and np.nanmean(differs) <= 0.005
     for name in ("r", "r2"):
         np.testing.assert_allclose(ours[name].values[~differs], theirs[name].values[~differs], atol=1e-3)

@@ -14,7 +14,7 @@ from brainalign_utils.tables import INSTRUCTIONS
 from nsd_phantom.scenes import TRAINING_SEEDS
 from training import train as training
 from training.training_data import make_pool
-from voxelridge import solve_ridge_cv
+from voxelridge import RidgeCV
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -86,16 +86,14 @@ def _regression(n=300, p=80, t=40, seed=0):
 
 
 @pytest.mark.parametrize("p", [80, 700])
-@pytest.mark.parametrize("fold_route", ["auto", "spectral"])
-def test_ridge_on_the_gpu_equals_the_cpu(p, fold_route):
+@pytest.mark.parametrize("scoring", ["mse", "r"])
+def test_ridge_on_the_gpu_equals_the_cpu(p, scoring):
     X, Y, X_test, _ = _regression(p=p)
-    options = dict(X_test=X_test, return_weights=True, fold_route=fold_route, warn=False)
-    expected = solve_ridge_cv(X, Y, ALPHAS, device="cpu", **options)
-    found = solve_ridge_cv(X, Y, ALPHAS, device="cuda", **options)
-    np.testing.assert_array_equal(found.best_alphas, expected.best_alphas)
-    np.testing.assert_allclose(found.cv_scores, expected.cv_scores, atol=1e-4)
-    np.testing.assert_allclose(found.predictions, expected.predictions, atol=1e-3 * Y.std())
-    np.testing.assert_allclose(found.weights, expected.weights, atol=1e-3 * expected.weights.std())
+    expected, found = (RidgeCV(ALPHAS, scoring=scoring, device=d).fit(X, Y) for d in ("cpu", "cuda"))
+    np.testing.assert_array_equal(found.best_alphas_, expected.best_alphas_)
+    np.testing.assert_allclose(found.cv_scores_, expected.cv_scores_, atol=1e-4)
+    np.testing.assert_allclose(found.predict(X_test), expected.predict(X_test), atol=1e-3 * Y.std())
+    np.testing.assert_allclose(found.coef_, expected.coef_, atol=1e-3 * expected.coef_.std())
 
 
 def test_partition_on_the_gpu_equals_the_cpu():

@@ -1,6 +1,8 @@
 import os
 import shlex
 import shutil
+import subprocess
+import sys
 
 import h5py
 import nibabel
@@ -121,11 +123,11 @@ def test_another_version_or_space_is_named(tree):
     folder = (tree / BETAS.format(1, 1, "hdf5")).parent
     folder.rename(folder.with_name("betas_fithrf"))
     found = problems(tree)
-    says = "beside it lies func1pt8mm/betas_fithrf (sessions 1 to 2), which `betas: betas_fithrf` uses"
+    says = "beside it lies func1pt8mm/betas_fithrf (sessions 1 to 2; to use it, set `betas: betas_fithrf`)"
     assert says in found["subj01: sessions"].detail
     assert problems(tree, subjects=[1], betas="betas_fithrf") == {}
     found = problems(tree, subjects=[1], betas="betas_fithrf", space="func1mm")
-    assert "which `space: func1pt8mm` uses" in found["subj01: sessions"].detail
+    assert "to use it, set `space: func1pt8mm`" in found["subj01: sessions"].detail
     assert "to use that, set `space: func1pt8mm`" in found["nsddata/ppdata/subj01/func1mm"].detail
 
 
@@ -143,6 +145,17 @@ def test_truncated_session(tree, suffix, kept):
     replace(tree / key, content[: int(kept * len(content))])
     finding = problems(tree)[key]
     assert finding.status == "damaged" and "truncated" in finding.detail
+
+
+def test_file_that_another_process_holds_open(tree):
+    path = tree / BETAS.format(1, 1, "hdf5")
+    replace(path, path.read_bytes())
+    hold = "import sys, h5py; file = h5py.File(sys.argv[1], 'r+'); print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", hold, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"\n"
+        assert problems(tree, subjects=[1]) == {}
+        holder.communicate()
 
 
 def test_truncated_experiment_files(tree):
@@ -252,17 +265,23 @@ def test_command_of_the_remedy(tree, settings, capsys):
     for suffix in layout.BETA_SUFFIXES:
         (tree / BETAS.format(1, 2, suffix)).unlink()
     status, output = said(capsys, "--settings", settings)
-    command = (
-        f"brainalign download --to {tree} --settings {shlex.quote(str(settings))} (of a phantom: make study)"
-    )
+    command = f"brainalign download --to {tree} --settings {shlex.quote(str(settings))}"
     assert status == 1 and output.endswith(f"to get what is missing or damaged: {command}\n")
     status, output = said(capsys, "--nsd", tree, "--subjects", "1", "7", "--sessions", "2")
-    assert f"brainalign download --to {tree} --subjects 1 7 --sessions 2 (of" in output
+    assert f"brainalign download --to {tree} --subjects 1 7 --sessions 2\n" in output
 
 
 def test_command_on_a_folder_too_high_or_too_low(tree, capsys, tmp_path):
     for wrong in (tree.parent, tree / "nsddata", tree / "nsddata_betas" / "ppdata"):
-        status, output = said(capsys, "--nsd", wrong)
-        assert status == 1 and f"the folder that holds nsddata is {tree}: give that one" in output
+        assert cli.main(["doctor", "--nsd", str(wrong)]) == 1
+        assert f"{wrong} is not the folder that holds nsddata: give {tree}\n" in capsys.readouterr().err
     status, output = said(capsys, "--nsd", tmp_path / "no" / "nsd")
-    assert status == 1 and f"missing     {tmp_path}/no/nsd/nsddata" in output and "holds dataset" in output
+    assert status == 1 and f"missing     nsddata\n{'':11} {tmp_path} holds dataset" in output
+
+
+def test_command_without_coco(tree, capsys):
+    status, output = said(
+        capsys, "--nsd", tree, "--subjects", "1", "--coco", tree.parent / "coco/annotations"
+    )
+    assert status == 1 and output.count("coco/annotations holds captions_train2017.json") == 4
+    assert "download http://images.cocodataset.org" in output and "brainalign download" not in output

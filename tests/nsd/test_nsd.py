@@ -289,28 +289,21 @@ def test_no_sessions(root):
 
 
 @pytest.mark.parametrize(
-    ("place", "says"),
+    ("place", "line"),
     [
-        (
-            "func1pt8mm/betas_fithrf",
-            r"func1pt8mm/betas_fithrf \(sessions 1 to 3\), which `betas: betas_fithrf`",
-        ),
-        (
-            "func1mm/betas_fithrf_GLMdenoise_RR",
-            r"func1mm/betas_fithrf_GLMdenoise_RR \(.*\), which `space: func1mm`",
-        ),
-        (
-            "func1mm/betas_assumehrf",
-            r"func1mm/betas_assumehrf \(.*\), which `betas: betas_assumehrf, space: func1mm` uses",
-        ),
+        ("func1pt8mm/betas_fithrf", "betas: betas_fithrf"),
+        ("func1mm/betas_fithrf_GLMdenoise_RR", "space: func1mm"),
+        ("func1mm/betas_assumehrf", "betas: betas_assumehrf, space: func1mm"),
     ],
 )
-def test_another_version_of_the_betas_is_named(root, place, says):
+def test_another_version_of_the_betas_is_named(root, place, line):
     folder = root / BETAS
     moved = folder.parent.parent / place
     moved.parent.mkdir(exist_ok=True)
     folder.rename(moved)
-    with pytest.raises(nsd.MissingFileError, match=f"beside it lies {says}"):
+    with pytest.raises(
+        nsd.MissingFileError, match=rf"beside it lies {place} \(sessions 1 to 3; to use it, set `{line}`\)"
+    ):
         load(root)
 
 
@@ -512,10 +505,20 @@ def test_unknown_version_or_space(root, option, value):
         nsd.session_files(root, SUBJECT, **{option: value})
 
 
-def test_design_without_its_arrays(root):
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        bytes(5000),
+        b"<html>403 Forbidden</html>",
+        b"version https://git-lfs.github.com/spec/v1",
+        b"no matrix" * 40,
+    ],
+)
+def test_design_that_is_no_matlab_file(root, content):
     path = root / layout.EXPDESIGN
     path.unlink()
-    path.write_bytes(b"not a matrix at all" * 20)
+    path.write_bytes(content)
     with pytest.raises(nsd.DamagedFileError, match=r"nsd_expdesign\.mat"):
         load(root)
 

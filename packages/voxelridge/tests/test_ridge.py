@@ -1,4 +1,4 @@
-"""The ridge solver against himalaya, scikit-learn and scipy, identities, and planted weights."""
+"""Plain ridge against himalaya, scikit-learn and scipy, identities, and planted weights."""
 
 import warnings
 
@@ -10,17 +10,17 @@ from himalaya.backend import set_backend
 from himalaya.ridge import RidgeCV as HimalayaRidgeCV
 from himalaya.scoring import correlation_score, l2_neg_loss, r2_score
 from sklearn.linear_model import Ridge
-from sklearn.model_selection import GroupKFold, KFold
-from sklearn.preprocessing import StandardScaler
+from sklearn.model_selection import KFold, PredefinedSplit, RepeatedKFold, ShuffleSplit, TimeSeriesSplit
 
-from voxelridge import RidgeCV, solve_ridge_cv
+from voxelridge import RidgeCV
 from voxelridge.filters import choose_nodes, filter_factors, filtered_products, plan_spectrum
-from voxelridge.gram import compute_grams, make_folds
-from voxelridge.routes import cheaper_form
+from voxelridge.folds import cheaper_form
+from voxelridge.inputs import check_alphas, make_folds
 
 ALPHAS = np.logspace(1, 4, 60)
 SCORES = {"mse": l2_neg_loss, "r2": r2_score, "r": correlation_score}
 N_TEST = 83
+FORMS, ROUTES = ("primal", "dual"), ("spectral", "downdate")
 
 
 @pytest.fixture(autouse=True)
@@ -28,10 +28,10 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
-def simulate(n_stimuli=301, n_features=67, n_voxels=1009, kind="white", dtype="float64", seed=0):
+def simulate(n_samples=301, n_features=67, n_targets=1009, kind="white", dtype="float64", seed=0):
     """Responses with signal-to-noise ratios over two decades; features white, decaying or ill-conditioned."""
     rng = np.random.default_rng(seed)
-    n = n_stimuli + N_TEST
+    n = n_samples + N_TEST
     X = rng.standard_normal((n, n_features))
     if kind != "white":
         X *= np.logspace(0, -1.5, n_features)
@@ -39,46 +39,44 @@ def simulate(n_stimuli=301, n_features=67, n_voxels=1009, kind="white", dtype="f
         X += 50 * rng.standard_normal((n, 1))
     if kind == "duplicated":
         X[:, n_features // 2 :] = X[:, : n_features - n_features // 2]
-    weights = rng.standard_normal((n_features, n_voxels))
+    weights = rng.standard_normal((n_features, n_targets))
     signal = X @ weights
-    Y = signal / signal.std(0) + rng.standard_normal(signal.shape) * np.exp(rng.uniform(-1, 3, n_voxels))
+    Y = signal / signal.std(0) + rng.standard_normal(signal.shape) * np.exp(rng.uniform(-1, 3, n_targets))
     Y = (Y - Y.mean(0)) / Y.std(0)
     X, Y = X.astype(dtype), Y.astype(dtype)
-    return X[:n_stimuli], Y[:n_stimuli], X[n_stimuli:], Y[n_stimuli:]
+    return X[:n_samples], Y[:n_samples], X[n_samples:], Y[n_samples:]
 
 
-def himalaya(X, Y, X_test, selection="mse", fit_intercept=False, cv=5):
-    """Best alphas, cross-validation scores and predictions of the reference."""
+def himalaya(X, Y, alphas=ALPHAS, scoring="mse", fit_intercept=False, cv=5):
+    """The reference, in double precision."""
     set_backend("torch")
     model = HimalayaRidgeCV(
-        alphas=torch.as_tensor(ALPHAS.astype(X.dtype)),
+        alphas=torch.as_tensor(alphas, dtype=torch.float64),
         cv=cv,
         fit_intercept=fit_intercept,
-        solver_params={"score_func": SCORES[selection], "n_alphas_batch": 20, "warn": False},
+        solver_params={"score_func": SCORES[scoring], "n_alphas_batch": 20, "warn": False},
     )
-    model.fit(torch.as_tensor(X), torch.as_tensor(Y))
-    predictions = model.predict(torch.as_tensor(X_test)).numpy()
-    return model.best_alphas_.numpy(), model.cv_scores_.numpy(), predictions
+    return model.fit(torch.as_tensor(X, dtype=torch.float64), torch.as_tensor(Y, dtype=torch.float64))
 
 
-def steps(result, best_alphas):
-    """Distance of best alphas in steps of the grid."""
-    step = np.log(ALPHAS[1] / ALPHAS[0])
-    return np.abs(np.log(result.best_alphas / best_alphas) / step).round().astype(int)
+def fit(X, Y, alphas=ALPHAS, form=None, route=None, cv=5, groups=None, **options):
+    """As RidgeCV.fit, by a given form and route."""
+    model = RidgeCV(alphas, cv=cv, **options)
+    X, Y = model._checked(X, Y)
+    model._fit(X, Y, check_alphas(alphas), make_folds(cv, len(X), Y, groups, model.scoring), form, route)
+    return model
 
 
-def assert_agrees(result, best_alphas, cv_scores, predictions):
-    distance = steps(result, best_alphas)
-    assert (distance == 0).mean() >= 0.999
-    assert distance.max() <= 1
-    assert np.abs(result.cv_scores - cv_scores).max() < 1e-4
-    same = distance == 0
-    error = np.abs(result.predictions - predictions).max(0) / predictions.std(0)
-    assert error[same].max() < 1e-3
-
-
-def fit(X, Y, X_test=None, alphas=ALPHAS, **options):
-    return solve_ridge_cv(X, Y, alphas, X_test=X_test, **{"warn": False, **options})
+def assert_agrees(model, reference, X_test, tied=1e-6, alphas=ALPHAS):
+    """The same penalties and predictions; where another penalty is chosen, its score is as good."""
+    scores, best = (np.asarray(a, dtype=float) for a in (reference.cv_scores_, reference.best_alphas_))
+    expected = reference.predict(torch.as_tensor(X_test, dtype=torch.float64)).numpy()
+    assert np.abs(model.cv_scores_ - scores).max() < tied
+    same = np.isclose(model.best_alphas_, best, rtol=1e-4)
+    assert same.mean() > 0.95
+    error = np.abs(model.predict(X_test) - expected).max(0)
+    scale = expected.std(0) + 1e-3 * np.abs(expected).max()
+    assert (error / scale)[same].max() < 1e-3
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -88,144 +86,180 @@ def fit(X, Y, X_test=None, alphas=ALPHAS, **options):
 )
 def test_agrees_with_himalaya(kind, n_features, dtype):
     X, Y, X_test, _ = simulate(n_features=n_features, kind=kind, dtype=dtype)
-    reference, routes = himalaya(X, Y, X_test), ("spectral", "downdate")
-    if (kind, dtype) == ("ill", "float32"):
-        # rounding moves himalaya's own choice in 0.4 % of voxels (flat curves): the reference is
-        # its answer to the same features in double precision
-        reference, routes = himalaya(*(a.astype("float64") for a in (X, Y, X_test))), ("auto",)
-    for route in routes:
-        result = fit(X, Y, X_test, selection="mse", fold_route=route)
-        assert result.predictions.dtype == dtype
-        assert_agrees(result, *reference)
+    reference = himalaya(X, Y)
+    for route in (None, *ROUTES):
+        model = fit(X, Y, route=route)
+        assert model.predict(X_test).dtype == dtype
+        assert_agrees(model, reference, X_test)
 
 
 @pytest.mark.parametrize("n_features", [67, 330])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
-    ("selection", "fit_intercept"), [("r2", False), ("r2", True), ("r", False), ("r", True), ("mse", True)]
+    ("scoring", "fit_intercept"), [("r2", False), ("r2", True), ("r", False), ("r", True), ("mse", True)]
 )
-def test_selection_and_intercept_agree_with_himalaya(selection, fit_intercept, n_features):
-    X, Y, X_test, _ = simulate(n_features=n_features, seed=1)
+def test_scoring_and_intercept_agree_with_himalaya(scoring, fit_intercept, dtype, n_features):
+    X, Y, X_test, _ = simulate(n_features=n_features, seed=1, dtype=dtype)
     if fit_intercept:
         X, X_test, Y = X + 3, X_test + 3, Y - 2
-    reference = himalaya(X, Y, X_test, selection, fit_intercept)
-    for route in ("spectral", "downdate"):
-        result = fit(X, Y, X_test, selection=selection, fit_intercept=fit_intercept, fold_route=route)
-        assert_agrees(result, *reference)
+    reference = himalaya(X, Y, scoring=scoring, fit_intercept=fit_intercept)
+    for route in (None, *ROUTES):
+        model = fit(X, Y, scoring=scoring, fit_intercept=fit_intercept, route=route)
+        assert_agrees(model, reference, X_test, tied=5e-6 if (scoring, dtype) == ("r", "float32") else 1e-6)
 
 
-@pytest.mark.parametrize("selection", ["r2", "r"])
-def test_float32_selection_agrees_with_himalaya(selection):
-    X, Y, X_test, _ = simulate(dtype="float32", seed=2)
-    reference = himalaya(*(a.astype("float64") for a in (X, Y, X_test)), selection)
-    assert_agrees(fit(X, Y, X_test, selection=selection), *reference)
+def drawn(seed):
+    """A problem of any shape, conditioning, scale, precision and score."""
+    rng = np.random.default_rng(seed)
+    n, n_targets, n_folds = (int(rng.integers(*bounds)) for bounds in ((30, 400), (1, 200), (2, 8)))
+    n_features = int(np.exp(rng.uniform(np.log(3), np.log(900))))
+    spectrum = np.logspace(0, -rng.uniform(0, 6), n_features)  # condition of X'X from 1 to 1e12
+    rotation = np.linalg.qr(rng.standard_normal((n_features, n_features)))[0]
+    X = (rng.standard_normal((n + N_TEST, n_features)) * spectrum) @ rotation * 10 ** rng.uniform(-2, 3)
+    if rng.random() < 0.3:
+        X[:, 0] += rng.choice([30, 3000]) * X.std()
+    Y = X @ rng.standard_normal((n_features, n_targets))
+    Y = Y / Y.std(0) * rng.uniform(0, 1.5, n_targets) + rng.standard_normal(Y.shape)
+    scale = np.square(X[:n]).sum() / min(n, n_features)
+    alphas = scale * np.logspace(rng.uniform(-8, -2), rng.uniform(0, 3), int(rng.integers(5, 60)))
+    dtype, scoring = rng.choice(["float32", "float64"]), rng.choice(["mse", "r2", "r"])
+    options = {"alphas": alphas, "cv": n_folds, "fit_intercept": bool(rng.integers(2)), "scoring": scoring}
+    return X[:n].astype(dtype), Y[:n].astype(dtype), X[n:].astype(dtype), options
+
+
+@pytest.mark.parametrize(
+    "seed", [*range(1000, 1020), *(pytest.param(s, marks=pytest.mark.slow) for s in range(1020, 1200))]
+)
+def test_agrees_with_himalaya_on_drawn_problems(seed):
+    X, Y, X_test, options = drawn(seed)
+    reference, model = himalaya(X, Y, **options), fit(X, Y, **options)
+    single_r = options["scoring"] == "r" and X.dtype == np.float32
+    assert_agrees(model, reference, X_test, tied=5e-6 if single_r else 2e-6)
 
 
 @pytest.mark.parametrize("n_features", [43, 500])
 @pytest.mark.parametrize("fit_intercept", [False, True])
 def test_single_alpha_is_sklearn_and_scipy(n_features, fit_intercept):
-    X, Y, X_test, _ = simulate(n_features=n_features, n_voxels=7)
+    X, Y, X_test, _ = simulate(n_features=n_features, n_targets=7)
     X, Y = X + 1, Y + 2
-    result = fit(X, Y, X_test, [17.0], fit_intercept=fit_intercept, return_weights=True)
-    model = Ridge(alpha=17.0, fit_intercept=fit_intercept).fit(X, Y)
-    np.testing.assert_allclose(result.weights, model.coef_.T, rtol=1e-7, atol=1e-9)
-    np.testing.assert_allclose(result.predictions, model.predict(X_test), rtol=1e-7, atol=1e-8)
+    model = fit(X, Y, [17.0], fit_intercept=fit_intercept)
+    expected = Ridge(alpha=17.0, fit_intercept=fit_intercept).fit(X, Y)
+    np.testing.assert_allclose(model.coef_, expected.coef_.T, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(model.intercept_, expected.intercept_, atol=1e-8)
+    np.testing.assert_allclose(model.predict(X_test), expected.predict(X_test), rtol=1e-7, atol=1e-8)
     if not fit_intercept:
         normal = X.T @ X + 17.0 * np.eye(n_features)
-        weights = scipy.linalg.solve(normal, X.T @ Y, assume_a="pos")
-        np.testing.assert_allclose(result.weights, weights, rtol=1e-7, atol=1e-9)
+        coef = scipy.linalg.solve(normal, X.T @ Y, assume_a="pos")
+        np.testing.assert_allclose(model.coef_, coef, rtol=1e-7, atol=1e-9)
+
+
+def sklearn_scores(X, Y, alphas, cv, fit_intercept):
+    """R2 of every alpha and target, averaged over splits."""
+    scores = []
+    for train, test in cv.split(X):
+        for alpha in alphas:
+            P = Ridge(alpha=alpha, fit_intercept=fit_intercept).fit(X[train], Y[train]).predict(X[test])
+            scores.append(1 - ((Y[test] - P) ** 2).sum(0) / ((Y[test] - Y[test].mean(0)) ** 2).sum(0))
+    return np.reshape(scores, (-1, len(alphas), Y.shape[1])).mean(0)
 
 
 @pytest.mark.parametrize("n_features", [29, 470])
-@pytest.mark.parametrize("route", ["spectral", "downdate"])
-def test_without_compression_scores_are_those_of_sklearn(n_features, route):
-    X, Y, _, _ = simulate(n_features=n_features, n_voxels=5)
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize(
+    "cv",
+    [
+        KFold(5),
+        ShuffleSplit(4, test_size=0.2, train_size=0.5, random_state=0),  # some samples in no part
+        RepeatedKFold(n_splits=3, n_repeats=2, random_state=0),  # overlapping tests
+        TimeSeriesSplit(3),  # small training sets
+        PredefinedSplit(np.arange(301) % 4 - 1),  # some samples always train
+    ],
+    ids=lambda cv: type(cv).__name__,
+)
+def test_scores_of_any_splitter_are_those_of_sklearn(cv, fit_intercept, route, n_features):
+    X, Y, _, _ = simulate(n_features=n_features, n_targets=5)
     alphas = np.array([3.0, 40.0, 500.0])
-    result = fit(X, Y, alphas=alphas, tolerance=0, return_curve=True, fold_route=route)
-    expected = np.zeros((3, 5))
-    for train, test in KFold(5).split(X):
-        for a, alpha in enumerate(alphas):
-            P = Ridge(alpha=alpha, fit_intercept=False).fit(X[train], Y[train]).predict(X[test])
-            expected[a] += (1 - ((Y[test] - P) ** 2).sum(0) / ((Y[test] - Y[test].mean(0)) ** 2).sum(0)) / 5
-    np.testing.assert_allclose(result.curve, expected, atol=1e-9)
-
-
-@pytest.mark.parametrize("n_features", [31, 450])
-def test_standardize_uses_training_statistics_of_each_fold(n_features):
-    X, Y, X_test, _ = simulate(n_features=n_features, n_voxels=6)
-    X, X_test = (a * np.linspace(1, 9, n_features) + 5 for a in (X, X_test))
-    result = fit(X, Y, X_test, [50.0], standardize=True, return_weights=True)
-    expected = np.zeros(6)
-    for train, test in KFold(5).split(X):
-        scaler = StandardScaler().fit(X[train])
-        model = Ridge(alpha=50.0).fit(scaler.transform(X[train]), Y[train])
-        P = model.predict(scaler.transform(X[test]))
-        expected += (1 - ((Y[test] - P) ** 2).sum(0) / ((Y[test] - Y[test].mean(0)) ** 2).sum(0)) / 5
-    np.testing.assert_allclose(result.cv_scores, expected, atol=1e-8)
-    scaler = StandardScaler().fit(X)
-    model = Ridge(alpha=50.0).fit(scaler.transform(X), Y)
-    np.testing.assert_allclose(result.predictions, model.predict(scaler.transform(X_test)), atol=1e-8)
-    np.testing.assert_allclose(X_test @ result.weights + result.intercept, result.predictions, atol=1e-8)
+    model = fit(X + 1, Y, alphas, cv=cv, scoring="r2", tolerance=0, route=route, fit_intercept=fit_intercept)
+    expected = sklearn_scores(X + 1, Y, alphas, cv, fit_intercept)
+    np.testing.assert_allclose(model.cv_scores_, expected.max(0), atol=1e-9)
+    np.testing.assert_array_equal(model.best_alphas_, alphas[expected.argmax(0)])
 
 
 @pytest.mark.parametrize("n_features", [41, 480])
 @pytest.mark.parametrize("block", [1, 3, 17])
-def test_voxel_blocks_do_not_change_results(n_features, block):
-    X, Y, X_test, _ = simulate(n_features=n_features, n_voxels=17, dtype="float32")
-    whole, parts = fit(X, Y, X_test), fit(X, Y, X_test, n_voxels_batch=block)
-    np.testing.assert_array_equal(whole.best_alphas, parts.best_alphas)
-    np.testing.assert_allclose(whole.predictions, parts.predictions, atol=2e-5)  # order of sums in BLAS
+def test_blocks_of_targets_do_not_change_results(n_features, block):
+    X, Y, X_test, _ = simulate(n_features=n_features, n_targets=17, dtype="float32")
+    whole, parts = fit(X, Y), fit(X, Y, n_targets_batch=block)
+    np.testing.assert_array_equal(whole.best_alphas_, parts.best_alphas_)
+    np.testing.assert_allclose(
+        whole.predict(X_test), parts.predict(X_test), atol=2e-5
+    )  # order of sums in BLAS
 
 
-def test_permuted_voxels_give_permuted_results():
-    X, Y, X_test, _ = simulate(n_voxels=31)
+def test_permuted_targets_give_permuted_results():
+    X, Y, X_test, _ = simulate(n_targets=31)
     order = np.random.default_rng(3).permutation(31)
-    plain, permuted = fit(X, Y, X_test), fit(X, Y[:, order], X_test)
-    np.testing.assert_array_equal(plain.best_alphas[order], permuted.best_alphas)
-    np.testing.assert_allclose(plain.predictions[:, order], permuted.predictions, atol=1e-10)
+    plain, permuted = fit(X, Y), fit(X, Y[:, order])
+    np.testing.assert_array_equal(plain.best_alphas_[order], permuted.best_alphas_)
+    np.testing.assert_allclose(plain.predict(X_test)[:, order], permuted.predict(X_test), atol=1e-10)
 
 
 def test_scaling_features_scales_alpha():
-    X, Y, X_test, _ = simulate(n_voxels=13)
-    plain, scaled = fit(X, Y, X_test), fit(2 * X, Y, 2 * X_test, 4 * ALPHAS)
-    np.testing.assert_allclose(scaled.best_alphas, 4 * plain.best_alphas)
-    np.testing.assert_allclose(scaled.predictions, plain.predictions, atol=1e-9)
+    X, Y, X_test, _ = simulate(n_targets=13)
+    plain, scaled = fit(X, Y), fit(2 * X, Y, 4 * ALPHAS)
+    np.testing.assert_allclose(scaled.best_alphas_, 4 * plain.best_alphas_)
+    np.testing.assert_allclose(scaled.predict(2 * X_test), plain.predict(X_test), atol=1e-9)
 
 
 @pytest.mark.parametrize("n_features", [37, 460])
 def test_primal_and_dual_agree(n_features):
-    X, Y, X_test, _ = simulate(n_features=n_features, n_voxels=19)
-    primal, dual = (fit(X, Y, X_test, form=form, return_weights=True) for form in ("primal", "dual"))
-    np.testing.assert_array_equal(primal.best_alphas, dual.best_alphas)
-    np.testing.assert_allclose(primal.predictions, dual.predictions, atol=1e-8)
-    np.testing.assert_allclose(primal.weights, dual.weights, atol=1e-8)
+    X, Y, X_test, _ = simulate(n_features=n_features, n_targets=19)
+    primal, dual = (fit(X, Y, form=form) for form in FORMS)
+    np.testing.assert_array_equal(primal.best_alphas_, dual.best_alphas_)
+    np.testing.assert_allclose(primal.predict(X_test), dual.predict(X_test), atol=1e-8)
+    np.testing.assert_allclose(primal.coef_, dual.coef_, atol=1e-8)
 
 
-def test_weights_predict_and_are_linear_in_features():
-    X, Y, X_test, _ = simulate(n_voxels=11)
-    result = fit(X, Y, X_test, return_weights=True)
-    parts = [X_test[:, :20] @ result.weights[:20], X_test[:, 20:] @ result.weights[20:]]
-    np.testing.assert_allclose(sum(parts), result.predictions, atol=1e-10)
-    given = np.zeros((X.shape[1], 11))
-    fit(X, Y, return_weights=given, n_voxels_batch=4)
-    np.testing.assert_allclose(given, result.weights, atol=1e-10)
+@pytest.mark.parametrize("shift", [0, 3000], ids=["centred", "large mean"])
+@pytest.mark.parametrize("common", [0, 50], ids=["white", "dominant direction"])
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("n_features", "form"), [(600, "dual"), (600, "primal"), (60, "dual"), (60, "primal")]
+)
+def test_coefficients_predict_as_the_model_does(n_features, form, dtype, fit_intercept, common, shift):
+    rng = np.random.default_rng(4)
+    X = rng.standard_normal((250, n_features)) + common * rng.standard_normal((250, 1))
+    Y = X[:, :40] @ rng.standard_normal((40, 30)) / 6 + rng.standard_normal((250, 30))
+    X[:, 0] += shift
+    X, Y = X.astype(dtype), Y.astype(dtype)
+    model = fit(X[:200], Y[:200], np.logspace(0, 4, 20), form, fit_intercept=fit_intercept)
+    predicted = model.predict(X[200:])
+    by_coef = X[200:].astype(float) @ model.coef_.astype(float) + model.intercept_
+    double = fit(
+        X[:200].astype(float), Y[:200].astype(float), np.logspace(0, 4, 20), form, fit_intercept=fit_intercept
+    )
+    scale = predicted.std(0)
+    assert np.abs((by_coef - predicted) / scale).max() < (2e-3 if dtype == "float32" else 1e-8)
+    assert np.abs((double.predict(X[200:]) - predicted) / scale).max() < 2e-3
 
 
 def test_recovers_known_weights():
     rng = np.random.default_rng(5)
-    X, weights = rng.standard_normal((900, 23)), rng.standard_normal((23, 14))
-    result = fit(
-        X, X @ weights + 0.01 * rng.standard_normal((900, 14)), alphas=[1e-3, 1, 1e3], return_weights=True
-    )
-    assert (result.best_alphas <= 1).all()
-    np.testing.assert_allclose(result.weights, weights, atol=5e-3)  # noise 0.01 / sqrt(900), and shrinkage
+    X, coef = rng.standard_normal((900, 23)), rng.standard_normal((23, 14))
+    model = fit(X, X @ coef + 0.01 * rng.standard_normal((900, 14)), [1e-3, 1, 1e3])
+    assert (model.best_alphas_ <= 1).all()
+    np.testing.assert_allclose(model.coef_, coef, atol=5e-3)  # noise 0.01 / sqrt(900), and shrinkage
 
 
 def test_noise_takes_the_largest_alpha_and_warns():
     rng = np.random.default_rng(6)
     X, Y = rng.standard_normal((300, 40)), rng.standard_normal((300, 50))
-    with pytest.warns(UserWarning, match=r"100\.0% the largest \(100\).*widen"):
-        result = solve_ridge_cv(X, Y, [1, 10, 100])
-    assert result.edge_share == (0.0, 1.0)
+    Y[:, :10] = 3  # constant targets do not count
+    with pytest.warns(UserWarning, match=r"0\.0% of targets.*100\.0% the largest; widen alphas"):
+        model = RidgeCV([1, 10, 100]).fit(X, Y)
+    assert model.edge_proportions_ == (0.0, 1.0)
 
 
 def test_no_warning_inside_the_grid():
@@ -234,120 +268,55 @@ def test_no_warning_inside_the_grid():
     Y = X @ rng.standard_normal((30, 9)) + 5 * rng.standard_normal((200, 9))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        solve_ridge_cv(X, Y, np.logspace(-3, 7, 50))
+        model = RidgeCV(np.logspace(-3, 7, 50)).fit(X, Y)
+    assert model.edge_proportions_ == (0.0, 0.0)
 
 
-def test_constant_voxel_is_nan_and_leaves_others_alone():
-    X, Y, X_test, _ = simulate(n_voxels=8)
-    Y[:, 3] = 1.5
-    result = fit(X, Y, X_test, return_weights=True, return_curve=True)
+@pytest.mark.parametrize("scoring", SCORES)
+@pytest.mark.parametrize("fit_intercept", [False, True])
+def test_scores_of_a_constant_target_are_nan(scoring, fit_intercept):
+    X, Y, X_test, Y_test = simulate(n_targets=8)
+    Y[:, 3], Y_test[:, 3] = 1.5, 1.5
+    model = fit(X, Y, scoring=scoring, fit_intercept=fit_intercept)
     others = np.delete(np.arange(8), 3)
-    for values in (result.best_alphas, result.cv_scores, result.predictions, result.weights, result.curve):
-        assert np.isnan(values[..., 3]).all() and np.isfinite(values[..., others]).all()
-    np.testing.assert_allclose(result.predictions[:, others], fit(X, Y[:, others], X_test).predictions)
+    for scores in (model.cv_scores_, model.score_per_target(X_test, Y_test)):
+        assert np.isnan(scores[3]) and np.isfinite(scores[others]).all()
+    assert model.score(X_test, Y_test) == pytest.approx(model.score_per_target(X_test, Y_test)[others].mean())
+    alone = fit(X, Y[:, others], scoring=scoring, fit_intercept=fit_intercept)
+    np.testing.assert_allclose(model.predict(X_test)[:, others], alone.predict(X_test), atol=1e-9)
+    if fit_intercept:
+        np.testing.assert_allclose(model.predict(X_test)[:, 3], 1.5)
 
 
-def test_single_voxel_and_single_test_stimulus():
-    X, Y, X_test, _ = simulate(n_voxels=21)
-    one = fit(X, Y[:, 4:5], X_test[:1])
-    all_ = fit(X, Y, X_test)
-    assert one.predictions.shape == (1, 1)
-    assert one.best_alphas[0] == all_.best_alphas[4]
-    np.testing.assert_allclose(one.predictions[0, 0], all_.predictions[0, 4])
+def test_constant_and_duplicated_features_change_nothing():
+    X, Y, X_test, _ = simulate(n_targets=6)
+    plain = fit(X, Y, fit_intercept=True)
+    more = [np.c_[A, np.full(len(A), 7.0), np.zeros(len(A))] for A in (X, X_test)]
+    model = fit(more[0], Y, fit_intercept=True)
+    np.testing.assert_allclose(model.predict(more[1]), plain.predict(X_test), atol=1e-8)
+    np.testing.assert_allclose(model.coef_[-2:], 0, atol=1e-12)
 
 
-def test_several_grids_share_one_run():
-    X, Y, X_test, _ = simulate(n_voxels=12)
-    grids = {"paper": ALPHAS, "wide": np.logspace(-2, 6, 30)}
-    results = fit(X, Y, X_test, grids, return_curve=True)
-    for name, grid in grids.items():
-        alone = fit(X, Y, X_test, grid)
-        np.testing.assert_array_equal(results[name].best_alphas, alone.best_alphas)
-        np.testing.assert_allclose(results[name].predictions, alone.predictions, atol=1e-9)
-        assert results[name].curve.shape == (len(grid), 12)
+def test_ill_conditioned_features_are_decomposed_in_double_precision():
+    for kind, expected in (("ill", "float64"), ("white", "float32")):
+        X, Y, _, _ = simulate(kind=kind, n_targets=4, dtype="float32")
+        assert fit(X, Y).route_["eigh_dtype"] == expected
 
 
-@pytest.mark.parametrize("n_features", [33, 440])
-@pytest.mark.parametrize("route", ["spectral", "downdate"])
-def test_fold_labels_lists_and_uncovered_stimuli(n_features, route):
-    X, Y, X_test, _ = simulate(n_features=n_features, n_voxels=10)
-    rng = np.random.default_rng(7)
-    labels = rng.integers(0, 4, len(X))
-    folds = [np.flatnonzero(labels == k) for k in range(4)]
-    by_label, by_list = (
-        fit(X, Y, X_test, cv=cv, selection="mse", fold_route=route) for cv in (labels, folds)
-    )
-    np.testing.assert_array_equal(by_label.best_alphas, by_list.best_alphas)
-    some = [(np.setdiff1d(np.arange(len(X)), fold), fold) for fold in folds[:2]]
-    reference = himalaya(X, Y, X_test, cv=some)
-    assert_agrees(fit(X, Y, X_test, cv=folds[:2], selection="mse", fold_route=route), *reference)
-
-
-def test_groups_stay_together():
-    groups = np.random.default_rng(8).integers(0, 12, 97)
-    folds = make_folds(97, 3, groups)
-    assert sorted(np.concatenate(folds)) == list(range(97))
-    for fold in folds:
-        assert not set(groups[fold]) & set(np.delete(groups, fold))
-    sizes = sorted(len(test) for _, test in GroupKFold(3).split(groups, groups=groups))
-    assert sorted(map(len, folds)) == sizes
-
-
-def test_precomputed_grams_give_the_same_result():
-    X, Y, X_test, _ = simulate(n_features=60, n_voxels=10)
-    folds = make_folds(len(X), 5)
-    grams = compute_grams(torch.as_tensor(X), folds, "primal")
-    features, scales = np.arange(10, 55), np.linspace(0.5, 2, 45)
-    shared = grams.select(features, scales)
-    result = fit(X[:, features] * scales, Y, X_test[:, features] * scales, grams=shared)
-    alone = fit(X[:, features] * scales, Y, X_test[:, features] * scales)
-    np.testing.assert_array_equal(result.best_alphas, alone.best_alphas)
-    np.testing.assert_allclose(result.predictions, alone.predictions, atol=1e-9)
-
-
-@pytest.mark.parametrize(("form", "n_features"), [("primal", 60), ("dual", 400)])
-def test_grams_are_shared_by_fits_on_the_same_features(form, n_features):
-    X, Y, X_test, _ = simulate(n_features=n_features, n_voxels=10)
-    grams = compute_grams(torch.as_tensor(X), make_folds(len(X), 5), form)
-    for voxels in (slice(0, 6), slice(6, 10)):
-        shared = fit(X, Y[:, voxels], X_test, grams=grams, form=form)
-        alone = fit(X, Y[:, voxels], X_test, form=form)
-        np.testing.assert_array_equal(shared.best_alphas, alone.best_alphas)
-        np.testing.assert_allclose(shared.predictions, alone.predictions, atol=1e-9)
-
-
-def test_estimator_predicts_as_the_function():
-    X, Y, X_test, Y_test = simulate(n_voxels=15)
-    model = RidgeCV(ALPHAS, fit_intercept=True, warn=False).fit(X, Y)
-    np.testing.assert_allclose(
-        model.predict(X_test), fit(X, Y, X_test, fit_intercept=True).predictions, atol=1e-9
-    )
-    assert model.score(X_test, Y_test).shape == model.best_alphas_.shape == (15,)
-    with pytest.raises(ValueError, match="not fitted"):
-        RidgeCV(ALPHAS).predict(X)
-
-
-def test_ill_conditioned_features_are_solved_in_double_precision():
-    X, Y, _, _ = simulate(kind="ill", n_voxels=4, dtype="float32")
-    assert fit(X, Y).route["eigh_dtype"] == "float64"
-    X, Y, _, _ = simulate(kind="white", n_voxels=4, dtype="float32")
-    assert fit(X, Y).route["eigh_dtype"] == "float32"
-
-
-def test_fold_that_owns_a_direction_falls_back_to_one_basis_a_fold():
-    X, Y, X_test, _ = simulate(n_voxels=6)
+def test_fold_that_owns_a_direction_falls_back_to_one_decomposition_per_fold():
+    X, Y, X_test, _ = simulate(n_targets=6)
     X[:, 0] = 0
-    X[:5, 0] = 1e6  # only stimuli of the first fold know this feature
-    result = fit(X, Y, X_test, fold_route="downdate", selection="mse")
-    assert result.route["folds"] == "spectral"
-    assert_agrees(result, *himalaya(X, Y, X_test))
+    X[:5, 0] = 1e6  # only samples of the first fold know this feature
+    model = fit(X, Y, route="downdate")
+    assert model.route_["folds"] == "spectral"
+    assert_agrees(model, himalaya(X, Y), X_test)
 
 
 def test_inputs_are_not_modified():
-    X, Y, X_test, _ = simulate(n_voxels=5)
-    copies = [a.copy() for a in (X, Y, X_test)]
-    fit(X, Y, X_test, standardize=True, selection="r")
-    for array, copy in zip((X, Y, X_test), copies, strict=True):
+    arrays = simulate(n_targets=5)[:3]
+    copies = [a.copy() for a in arrays]
+    fit(*arrays[:2], fit_intercept=True, scoring="r").predict(arrays[2])
+    for array, copy in zip(arrays, copies, strict=True):
         np.testing.assert_array_equal(array, copy)
 
 
@@ -374,30 +343,5 @@ def test_compression_error_is_below_tolerance(smallest, largest, tolerance):
 
 
 def test_form_follows_shape():
-    folds = make_folds(100, 5)
+    folds = make_folds(5, 100)
     assert [cheaper_form(100, p, folds) for p in (30, 80, 81, 500)] == ["primal", "primal", "dual", "dual"]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"Y": np.ones((20, 3))}, "X has 30 stimuli but Y has 20"),
-        ({"X": np.full((30, 4), np.nan)}, "X has values that are not finite in 4 of 4 columns"),
-        ({"Y": np.full((30, 3), np.inf)}, "Y has values that are not finite in 3 of 3"),
-        ({"X": np.ones(30)}, r"X has shape \(30,\)"),
-        ({"X_test": np.ones((5, 6))}, "X_test has 6 features but X has 4"),
-        ({"alphas": [0.0, 1.0]}, "must be positive"),
-        ({"cv": 1}, "cv is 1"),
-        ({"cv": np.zeros(7)}, r"cv has shape \(7,\)"),
-        ({"cv": [[0, 1], [1, 2]]}, "disjoint"),
-        ({"cv": [[0, 1], [29, 30]]}, "stimulus 30 but n_stimuli is 30"),
-        ({"cv": 3, "groups": np.zeros(30)}, "1 groups but cv asks for 3"),
-        ({"selection": "best"}, "selection is 'best'"),
-        ({"standardize": True, "fold_route": "downdate"}, "needs fold_route='spectral'"),
-    ],
-)
-def test_errors_say_what_to_do(change, message):
-    rng = np.random.default_rng(10)
-    arguments = {"X": rng.standard_normal((30, 4)), "Y": rng.standard_normal((30, 3)), "alphas": [1.0, 2.0]}
-    with pytest.raises(ValueError, match=message):
-        solve_ridge_cv(**{**arguments, **change})

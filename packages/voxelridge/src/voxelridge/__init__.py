@@ -1,12 +1,11 @@
-"""Voxelwise ridge regression: exact, with one cross-validated penalty per voxel.
+"""Ridge regression of many targets, each with its own cross-validated penalty.
 
-:mod:`.solver` is the way in.  :mod:`.gram` holds folds and Gram matrices, :mod:`.folds` held-out
-residuals, :mod:`.filters` what makes many penalties cheap, :mod:`.routes` the choice of the cheapest
-exact way, :mod:`.voxels` blocks of voxels, :mod:`.scores` the choice of penalties and :mod:`.banded`
-joint models of several feature spaces.
+:class:`RidgeCV` fits one feature space, :class:`BandedRidgeCV` several.  Inside, :mod:`.inputs` checks what
+comes in, :mod:`.decomposition` holds the eigenbasis of all training data, :mod:`.folds` held-out residuals,
+:mod:`.filters` what makes many penalties cheap, :mod:`.scores` their scores, and :mod:`.solver` goes
+through blocks of targets.
 """
 
-from .gram import Grams, compute_grams, make_folds
-from .solver import RidgeCV, RidgeResult, solve_ridge_cv
+from .estimators import BandedRidgeCV, RidgeCV
 
-__all__ = ["Grams", "RidgeCV", "RidgeResult", "compute_grams", "make_folds", "solve_ridge_cv"]
+__all__ = ["BandedRidgeCV", "RidgeCV"]

@@ -1,210 +1,230 @@
-"""Ridge on several scaled feature spaces (bands) that share Gram matrices and products with Y."""
+"""Ridge on several feature spaces (bands), each with a weight of its own.
 
-from dataclasses import dataclass
-from itertools import pairwise
+Every candidate *weighting* scales the bands by the roots of its weights before one ridge fit (banded ridge,
+Nunez-Elizalde et al. 2019, NeuroImage 197:482; Dupre la Tour et al. 2022, NeuroImage 264:119728).  Taking,
+for every target, the best of all weightings and penalties overfits that choice where samples are few.
+Instead the candidates are averaged: each with its posterior probability, from its cross-validated squared
+error in this target and from how often it is right in all targets (pseudo-Bayesian model averaging, Yao et
+al. 2018, Bayesian Anal. 13:917, with an empirical prior).  With many samples one candidate takes all, as if
+chosen.
+"""
+
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
-from .filters import Workspace
-from .folds import Design
-from .gram import Grams, compute_grams, rest_of, take_rows
-from .routes import cheaper_form, solve_folds
-from .scores import mean_scores, select_alphas
+from .decomposition import Decomposition, decompose, symmetric_product
+from .folds import cheaper_form
+from .solver import CrossValidation
+
+TEMPER = 0.5
+"""Exponent of the pseudo-likelihood: errors of held-out samples are not independent of each other."""
+
+PRIOR_TARGETS = 5.0
+"""Weight of a uniform prior over candidates, in targets."""
+
+NEGLIGIBLE = 1e-3
+"""A candidate less probable than this is left out."""
+
+MAX_LOG10_RATIO = 2.0
+"""Two bands try weights from 1:100 to 100:1."""
 
 SHARED_BYTES = 4 * 2**30
-"""Gram matrices, kernels and products larger than this are computed anew for every model."""
+"""Gram matrices and kernels larger than this are computed anew for every weighting."""
 
-BLOCK_BYTES = 32 * 2**20
+KEPT_BYTES = 2**30
+"""Decompositions beyond this are computed anew for the fits of all samples."""
 
 
-@dataclass(frozen=True)
-class BandedData:
-    """Everything that joint models of any bands share.
+def candidate_weightings(n_bands, n_joint, seed=0) -> np.ndarray:
+    """Weights to try, (n_bands + n_joint, n_bands), each summing to 1.
+
+    Every band alone; then for two bands ratios on a logarithmic grid, for more equal weights and draws from
+    Dirichlet distributions with concentrations 0.1 and 1.
+    """
+    if n_bands == 1:
+        return np.ones((1, 1))
+    if n_bands == 2:
+        ratio = np.logspace(-MAX_LOG10_RATIO, MAX_LOG10_RATIO, n_joint) if n_joint > 1 else np.ones(n_joint)
+        joint = np.c_[ratio, np.ones(n_joint)] / (1 + ratio)[:, None]
+    else:
+        rng = np.random.default_rng(seed)
+        joint = [np.full(n_bands, 1 / n_bands)]
+        joint += [rng.dirichlet(np.full(n_bands, (0.1, 1.0)[i % 2])) for i in range(n_joint - 1)]
+    return np.concatenate([np.eye(n_bands), joint[:n_joint]])
+
+
+def posterior(errors, n_samples, average=True) -> np.ndarray:
+    """Probability of every candidate for every target.
 
     Parameters
     ----------
-    X, X_test : tensors of shape (n_stimuli, n_all_features), (n_test_stimuli, n_all_features)
-        Bands side by side.
-    Y : tensor of shape (n_stimuli, n_voxels)
-    slices : tuple of slice
+    errors : array of shape (n_weightings, n_alphas, n_targets)
+        Cross-validated mean squared errors.
+    n_samples : int
+    average : bool
+        Otherwise the best candidate of each target gets all.
+
+    Returns
+    -------
+    array of shape (n_weightings, n_alphas, n_targets)
+        Sums to 1 over the first two axes.
+    """
+    flat = errors.reshape(-1, errors.shape[-1])
+    if not average:
+        return (np.arange(len(flat))[:, None] == flat.argmin(0)).astype(float).reshape(errors.shape)
+    floor = np.finfo(float).eps * np.maximum(flat.max(0), np.finfo(float).tiny)
+    log_likelihood = -0.5 * TEMPER * n_samples * np.log(np.maximum(flat, floor))
+    likelihood = np.exp(log_likelihood - log_likelihood.max(0))
+    uniform, n_targets = 1 / len(flat), flat.shape[1]
+    prior = np.full(len(flat), uniform)
+    for _ in range(50):  # expectation maximisation
+        scaled = prior[:, None] * likelihood
+        scaled /= scaled.sum(0)
+        prior = (scaled.sum(1) + PRIOR_TARGETS * uniform) / (n_targets + PRIOR_TARGETS)
+    probable = np.where(
+        scaled.reshape(errors.shape).sum(1, keepdims=True) < NEGLIGIBLE, 0, scaled.reshape(errors.shape)
+    )
+    return probable / probable.sum((0, 1))
+
+
+@dataclass
+class Bands:
+    """Features and targets of models of any bands, and what these models share.
+
+    Parameters
+    ----------
+    X : tensor of shape (n_samples, n_features)
+        Bands side by side; centred when an intercept is fitted.
+    mean : float64 tensor of shape (n_features, ) or None
+    Y : tensor of shape (n_samples, n_targets)
+    members : list of int arrays
         Features of every band.
-    folds : list of int arrays
-    grams : Grams or None
-        Primal, of all features.
-    kernels : tensor of shape (n_bands, n_stimuli, n_stimuli) or None
-    products : tensor of shape (n_folds + 1, n_all_features, n_voxels) or None
-        ``X_k'Y_k``, the last one of stimuli that no fold holds out.
+    folds : list of Fold
+    alphas : array of shape (n_alphas, )
+        Ascending.
+    tolerance : float or None
+        See :class:`voxelridge.RidgeCV`.
+    batch : int or None
     """
 
     X: torch.Tensor
-    X_test: torch.Tensor
+    mean: torch.Tensor | None
     Y: torch.Tensor
-    slices: tuple[slice, ...]
+    members: list
     folds: list
-    grams: Grams | None
-    kernels: torch.Tensor | None
-    products: torch.Tensor | None
+    alphas: np.ndarray
+    tolerance: float | None = None
+    batch: int | None = None
+    _shared: dict = field(default_factory=dict)
 
+    def errors(self, weights):
+        """Cross-validated mean squared errors of one weighting (n_bands, ).
 
-def share(bands, bands_test, Y, folds, largest_model) -> BandedData:
-    """Compute what joint models share.
-
-    Parameters
-    ----------
-    bands, bands_test : lists of tensors (n_stimuli, n_features), (n_test_stimuli, n_features)
-    Y : tensor of shape (n_stimuli, n_voxels)
-    folds : list of int arrays
-    largest_model : int
-        Bands of the largest model; decides whether kernels are needed.
-
-    Returns
-    -------
-    BandedData
-    """
-    sizes = [band.shape[1] for band in bands]
-    edges = np.cumsum([0, *sizes])
-    X, n = torch.cat(bands, dim=1), len(Y)
-    item, grams, kernels, products = X.element_size(), None, None, None
-    if cheaper_form(n, min(sizes), folds) == "primal":
-        if item * (len(folds) + 1) * edges[-1] ** 2 <= SHARED_BYTES:
-            grams = compute_grams(X, folds, "primal")
-        if item * (len(folds) + 1) * edges[-1] * Y.shape[1] <= SHARED_BYTES:
-            rows = [*folds, rest_of(folds, n)]
-            products = torch.stack([take_rows(X, r).T @ take_rows(Y, r) for r in rows if len(r)])
-    widest = sum(sorted(sizes)[-largest_model:])
-    if cheaper_form(n, widest, folds) == "dual" and item * len(bands) * n * n <= SHARED_BYTES:
-        kernels = torch.stack([band @ band.T for band in bands])
-    slices = tuple(slice(int(a), int(b)) for a, b in pairwise(edges))
-    return BandedData(X, torch.cat(bands_test, dim=1), Y, slices, folds, grams, kernels, products)
-
-
-@dataclass(frozen=True)
-class BandedFit:
-    """A joint model, at the best weighting and penalty of each voxel.
-
-    Parameters
-    ----------
-    cv_scores : array of shape (n_voxels, )
-        Cross-validated R2.
-    predictions : array of shape (n_test_stimuli, n_voxels)
-    first : array of shape (n_test_stimuli, n_voxels) or None
-        The part of the predictions that comes from the first band.
-    choice : int array of shape (n_voxels, )
-        Index of the weighting.
-    best_alphas : array of shape (n_voxels, )
-    """
-
-    cv_scores: np.ndarray
-    predictions: np.ndarray
-    first: np.ndarray | None
-    choice: np.ndarray
-    best_alphas: np.ndarray
-
-
-def best_of(fits) -> BandedFit:
-    """Per voxel the fit with the highest cross-validated score; the first one wins ties.
-
-    Parameters
-    ----------
-    fits : iterable of BandedFit
-        Consumed one at a time, so that a generator keeps two in memory.
-    """
-    fits = iter(fits)
-    best = next(fits)
-    for fit in fits:
-        better = fit.cv_scores > best.cv_scores
-        best = BandedFit(
-            np.where(better, fit.cv_scores, best.cv_scores),
-            np.where(better, fit.predictions, best.predictions),
-            None if best.first is None or fit.first is None else np.where(better, fit.first, best.first),
-            np.where(better, fit.choice, best.choice),
-            np.where(better, fit.best_alphas, best.best_alphas),
+        Returns
+        -------
+        array of shape (n_alphas, n_targets)
+        Decomposition
+            To be handed to :meth:`refit`.
+        """
+        X, mean, gram, form = self._problem(weights)
+        solver = CrossValidation(
+            X, mean, self.folds, self.alphas, self.Y, "mse", self.tolerance, form, gram=gram
         )
-    return best
+        errors = np.empty((len(self.alphas), self.Y.shape[1]))
+        for targets, scores, _, _ in solver.blocks(self.Y, self.batch):
+            errors[:, targets] = -scores
+        return errors, solver.full
+
+    def refit(self, weights, mixture, full: Decomposition | None = None):
+        """Fit all samples with one weighting and a mixture of penalties.
+
+        Parameters
+        ----------
+        weights : array of shape (n_bands, )
+        mixture : array of shape (n_alphas, n_targets)
+        full : Decomposition or None
+            From :meth:`errors`; computed again if None.
+
+        Yields
+        ------
+        targets : int array
+            Those with a share in the mixture, block by block.
+        full : Decomposition
+            Of the scaled features of the bands whose weight is not 0.
+        shrunk : tensor of shape (n_dims, n_block_targets)
+        """
+        wanted = np.flatnonzero(mixture.any(0))
+        if full is None and len(wanted):
+            X, mean, gram, form = self._problem(weights)
+            full = decompose(X, mean, form, self.alphas[0], gram)
+        batch = max(64, 2**25 // max(1, len(self.Y)))
+        for start in range(0, len(wanted), batch):
+            targets = wanted[start : start + batch]
+            y = self.Y[:, targets].to(full.X)
+            y = y if self.mean is None else y - y.mean(0)
+            yield targets, full, full.shrink_mixed(full.left.T @ y, self.alphas, mixture[:, targets])
+
+    def features(self, weights):
+        """Indices of the features of all bands whose weight is not 0, and their scales."""
+        used = [band for band, weight in enumerate(weights) if weight > 0]
+        index = np.concatenate([self.members[band] for band in used])
+        scales = np.repeat(np.sqrt(np.asarray(weights)[used]), [len(self.members[band]) for band in used])
+        device = self.X.device
+        return torch.as_tensor(index, device=device), torch.as_tensor(
+            scales, dtype=self.X.dtype, device=device
+        )
+
+    def _problem(self, weights):
+        index, scales = self.features(weights)
+        form = cheaper_form(len(self.X), len(index), self.folds)
+        mean = None if self.mean is None else self.mean[index] * scales
+        return self.X[:, index] * scales, mean, self._gram(weights, index, scales, form), form
+
+    def _gram(self, weights, index, scales, form):
+        """From shared products where they fit into memory."""
+        n, p = self.X.shape
+        if form == "primal":
+            if p * p * self.X.element_size() > SHARED_BYTES:
+                return None
+            if "gram" not in self._shared:
+                self._shared["gram"] = symmetric_product(self.X)
+            return self._shared["gram"][index][:, index] * scales[:, None] * scales
+        if len(self.members) * n * n * self.X.element_size() > SHARED_BYTES:
+            return None
+        total = 0.0
+        for band in np.flatnonzero(weights):
+            if band not in self._shared:
+                self._shared[band] = symmetric_product(self.X[:, self.members[band]].T)
+            total = total + float(weights[band]) * self._shared[band]
+        return total
 
 
-def fit_weighting(data: BandedData, bands, weights, alphas, tolerance, index=0, split=False) -> BandedFit:
-    """One ridge fit on bands scaled by the roots of their weights.
+def weigh(bands: Bands, weightings, average=True, known=None):
+    """Errors and probabilities of all weightings, and those decompositions that are worth keeping.
 
     Parameters
     ----------
-    data : BandedData
-    bands : sequence of int
-    weights : sequence of float, one per band
-    alphas : array of shape (n_alphas, )
-        Ascending.
-    tolerance : float
-        See :func:`voxelridge.solve_ridge_cv`.
-    index : int
-        Becomes ``choice``.
-    split : bool
-        Whether predictions from the first band are wanted.
+    bands : Bands
+    weightings : array of shape (n_weightings, n_bands)
+    average : bool
+        See :func:`posterior`.
+    known : dict or None
+        Errors by weighting (a tuple); those that are missing are added.
 
     Returns
     -------
-    BandedFit
+    errors, probabilities : arrays of shape (n_weightings, n_alphas, n_targets)
+    kept : dict of int to Decomposition
+        By weighting, for :meth:`Bands.refit`.
     """
-    features, scales = _features(data, bands, weights)
-    X, X_test = data.X[:, features] * scales, data.X_test[:, features] * scales
-    design = Design(X, data.folds, cheaper_form(*X.shape, data.folds))
-    held_out, refit, nodes = solve_folds(
-        design,
-        alphas,
-        data.Y.shape[1],
-        tolerance,
-        grams=_grams(data, design.form, bands, weights, features, scales),
-        rotate=False,  # shared products belong to the features as they are
-    )
-    tests = [refit.test_features(X_test, None)]
-    if split:
-        n_first = data.slices[bands[0]].stop - data.slices[bands[0]].start
-        is_first = torch.arange(len(features), device=X.device) < n_first
-        tests.append(refit.test_features(X_test * is_first, None))
-    interpolation = torch.as_tensor(nodes.weights, device=X.device)
-    workspace, n_voxels = Workspace(X), data.Y.shape[1]
-    cv_scores, best_alphas = np.empty(n_voxels), np.empty(n_voxels)
-    predictions = np.empty((len(tests), len(X_test), n_voxels), dtype=np.float32)
-    block = max(32, BLOCK_BYTES // (X.element_size() * held_out.floats_per_voxel()))
-    for start in range(0, n_voxels, block):
-        voxels = slice(start, min(start + block, n_voxels))
-        Y = data.Y[:, voxels]
-        parts, total = _products(data, design, features, scales, voxels, Y)
-        Z, mean = refit.responses(Y, total)
-        residuals = held_out.residuals(Y, parts, total, Z, mean, workspace)
-        scores = mean_scores(residuals, interpolation, "r2")
-        best_alphas[voxels], cv_scores[voxels], _ = select_alphas(scores, alphas, alphas)
-        shrunk = refit.shrink(Z, best_alphas[voxels])
-        for out, left in zip(predictions, tests, strict=True):
-            out[:, voxels] = (left @ shrunk).cpu().numpy()
-    choice = np.full(n_voxels, index)
-    return BandedFit(cv_scores, predictions[0], predictions[1] if split else None, choice, best_alphas)
-
-
-def _features(data, bands, weights):
-    index = np.concatenate([np.arange(data.slices[b].start, data.slices[b].stop) for b in bands])
-    sizes = [data.slices[b].stop - data.slices[b].start for b in bands]
-    scales = np.repeat(np.sqrt(np.asarray(weights, dtype=np.float64)), sizes)
-    device = data.X.device
-    return torch.as_tensor(index, device=device), torch.as_tensor(scales, dtype=data.X.dtype, device=device)
-
-
-def _grams(data, form, bands, weights, features, scales):
-    if form == "dual" and data.kernels is not None:
-        weights = torch.as_tensor(np.asarray(weights), dtype=data.X.dtype, device=data.X.device)
-        return Grams(dual=torch.einsum("b,bij->ij", weights, data.kernels[list(bands)]))
-    if form == "primal" and data.grams is not None:
-        return data.grams.select(features, scales)
-    return None
-
-
-def _products(data, design, features, scales, voxels, Y):
-    """Scaled ``X_k'Y_k`` and their sum; nothing in dual form."""
-    if design.form == "dual":
-        return None, None
-    if data.products is None:
-        rows = [*data.folds, rest_of(data.folds, len(Y))]
-        parts = torch.stack([take_rows(design.X, r).T @ take_rows(Y, r) for r in rows if len(r)])
-    else:
-        parts = data.products[:, features][:, :, voxels] * scales[:, None]
-    return parts, parts.sum(0)
+    known, kept, n_bytes = {} if known is None else known, {}, 0
+    for k, weights in enumerate(weightings):
+        if tuple(weights) not in known:
+            known[tuple(weights)], full = bands.errors(weights)
+            n_bytes += sum(a.nbytes for a in (full.X, full.gram, full.vectors, full.left))
+            if n_bytes <= KEPT_BYTES:
+                kept[k] = full
+    errors = np.stack([known[tuple(weights)] for weights in weightings])
+    return errors, posterior(errors, len(bands.Y), average), kept

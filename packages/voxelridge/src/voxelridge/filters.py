@@ -23,6 +23,9 @@ from scipy.linalg import qr, solve_triangular
 N_SAMPLES = 24
 """Eigenvalues at which the interpolation between alphas is controlled."""
 
+SMALLEST_TOLERANCE = 1e-12
+"""Below it every penalty is evaluated."""
+
 MIX_COST = 5
 """Cost of mixing one product into one node, in columns of a matrix product (memory-bound)."""
 
@@ -74,7 +77,7 @@ def choose_nodes(alphas, smallest, largest, tolerance) -> AlphaNodes:
     AlphaNodes
     """
     alphas = np.asarray(alphas, dtype=np.float64)
-    if tolerance == 0 or len(alphas) < 4:
+    if tolerance < SMALLEST_TOLERANCE or len(alphas) < 4:
         return AlphaNodes(alphas, np.eye(len(alphas)))
     floor = max(smallest, 1e-3 * alphas.min())
     low, high = np.floor(2 * np.log2(floor)) / 2, np.ceil(2 * np.log2(max(largest, 2 * floor))) / 2
@@ -128,14 +131,11 @@ class SpectrumPlan:
         Scalings of the columns of ``A``, one row per product.
     mix : tensor of shape (n_nodes, total_rank)
         Coefficients of the products at every node.
-    mixes : tuple of array of shape (n_nodes, rank)
-        The same by group.
     """
 
     slices: tuple[slice, ...]
     factors: tuple[torch.Tensor, ...]
     mix: torch.Tensor
-    mixes: tuple[np.ndarray, ...]
 
     @property
     def n_products(self) -> float:
@@ -144,7 +144,7 @@ class SpectrumPlan:
         return sum(f.numel() for f in self.factors) / n_dims
 
 
-def plan_spectrum(factors, log_eigenvalues, tolerance, like, template=None) -> SpectrumPlan:
+def plan_spectrum(factors, log_eigenvalues, tolerance, like) -> SpectrumPlan:
     """Factorise filter factors within groups of neighbouring eigenvalues.
 
     Parameters
@@ -157,23 +157,16 @@ def plan_spectrum(factors, log_eigenvalues, tolerance, like, template=None) -> S
         Bound on the 2-norm over nodes of the error of any dimension.
     like : tensor
         Gives device and dtype of the plan.
-    template : SpectrumPlan or None
-        Plan of a similar spectrum; its groups and mixes serve again where they keep
-        the tolerance.
 
     Returns
     -------
     SpectrumPlan
     """
-    groups = None if template is None else _reuse(template, factors, tolerance)
-    edges = [] if groups is None else [*(s.start for s in template.slices), factors.shape[1]]
-    if groups is None:
-        edges, groups = _cheapest_groups(factors, log_eigenvalues, tolerance / 2)
+    edges, groups = _cheapest_groups(factors, log_eigenvalues, tolerance)
     return SpectrumPlan(
         tuple(slice(int(a), int(b)) for a, b in pairwise(edges)),
         tuple(_like(rows, like) for _, rows in groups),
         _like(np.concatenate([mix for mix, _ in groups], axis=1), like),
-        tuple(mix for mix, _ in groups),
     )
 
 
@@ -190,19 +183,6 @@ def _cheapest_groups(factors, log_eigenvalues, tolerance):
         if cost < best_cost:
             best, best_cost = (edges, groups), cost
     return best
-
-
-def _reuse(template, factors, tolerance):
-    """Rows for the mixes of another plan, or None where they would miss the tolerance."""
-    if template.slices[-1].stop != factors.shape[1]:
-        return None
-    groups = []
-    for dims, mix in zip(template.slices, template.mixes, strict=True):
-        rows = mix.T @ factors[:, dims]
-        if np.square(factors[:, dims] - mix @ rows).sum(0).max() > tolerance**2:
-            return None
-        groups.append((mix, rows))
-    return groups
 
 
 def _group_edges(log_eigenvalues, width):

@@ -1,6 +1,5 @@
 """Cross-validation scores at every alpha from residuals at a few."""
 
-import numpy as np
 import torch
 
 SELECTIONS = ("r2", "r", "mse")
@@ -56,24 +55,3 @@ def _pearson(held_out, predictions, weights):
     mean, covariance, square = (weights @ moment / len(y) for moment in (total, product, square))
     variance = (square - mean**2).clamp(min=0) * y.double().square().mean(0)
     return torch.where(variance > 0, covariance / variance.sqrt(), 0.0)
-
-
-def select_alphas(scores, alphas, grid):
-    """Best alpha of a grid for every voxel.
-
-    Parameters
-    ----------
-    scores : tensor of shape (n_alphas, n_voxels)
-    alphas : array of shape (n_alphas, )
-        Ascending.
-    grid : array
-        Subset of ``alphas``, ascending.
-
-    Returns
-    -------
-    best_alphas, best_scores : float64 arrays of shape (n_voxels, )
-    curve : float64 array of shape (len(grid), n_voxels)
-    """
-    curve = scores.cpu().numpy()[np.searchsorted(alphas, grid)]
-    best = curve.argmax(axis=0)
-    return grid[best], curve[best, np.arange(curve.shape[1])], curve

@@ -1,164 +1,174 @@
-"""Voxelwise ridge regression with one cross-validated penalty per voxel.
-
-Gives the answer of himalaya's ``RidgeCV`` (Dupre la Tour et al. 2022, NeuroImage 264:119728):
-K-fold cross-validation over a grid of penalties, the best penalty of each voxel, a refit on
-all training stimuli.  The work is arranged differently, see :mod:`.filters` (few
-products serve all penalties) and :mod:`.folds` (eigendecompositions).
-"""
+"""Cross-validated ridge scores of all targets at all penalties, block by block of targets."""
 
 import numpy as np
+import psutil
 import torch
-from tqdm import tqdm
 
-from .folds import Design
-from .gram import make_folds
-from .routes import cheaper_form, solve_folds
-from .voxels import RidgeResult, VoxelFit, block_size, check_inputs, choose_device
+from .decomposition import CONDITION_LIMIT, EPS32, Decomposition, decompose
+from .filters import AlphaNodes, Workspace, choose_nodes
+from .folds import ROUNDING_LIMIT, DowndateFolds, SpectralFolds, cheaper_form, cheaper_route
+from .scores import mean_scores
 
-__all__ = ["RidgeCV", "RidgeResult", "solve_ridge_cv"]
+TOLERANCES = {"r2": 1e-7, "mse": 1e-7, "r": 1e-8}
+"""Default tolerance by scoring: curves of r are flatter."""
 
-TOLERANCES = {"r2": 1e-6, "mse": 1e-6, "r": 1e-8}
-"""Default tolerance by selection; the same alpha as without compression in 99.9 % of voxels."""
+BLOCK_BYTES = 96 * 2**20
+"""Temporary memory of a block of targets on a CPU."""
 
 
-def solve_ridge_cv(
-    X,
-    Y,
-    alphas,
-    cv=5,
-    *,
-    groups=None,
-    X_test=None,
-    fit_intercept=False,
-    standardize=False,
-    selection="r2",
-    n_voxels_batch=None,
-    tolerance=None,
-    precision="auto",
-    form="auto",
-    fold_route="auto",
-    grams=None,
-    return_weights=False,
-    return_curve=False,
-    device="auto",
-    progress_bar=False,
-    warn=True,
-):
-    """Fit every voxel with its own penalty.
+class CrossValidation:
+    """Everything that does not depend on the targets.
 
     Parameters
     ----------
-    X : array of shape (n_stimuli, n_features)
-        Used as given unless ``standardize``; float32 or float64 sets the precision of all.
-    Y : array of shape (n_stimuli, n_voxels)
-    alphas : array of shape (n_alphas, ) or dict of such arrays
-        Penalties; several named grids share all the work and give a dict of results.
-    cv : int, fold labels of shape (n_stimuli, ) or list of held-out indices
-        See :func:`voxelridge.gram.make_folds`.
-    groups : array of shape (n_stimuli, ) or None
-        Stimuli that must stay in one fold.
-    X_test : array of shape (n_test_stimuli, n_features) or None
-        Predict these.
-    fit_intercept : bool
-        Unpenalised intercept, refitted in every fold.
-    standardize : bool
-        Z-score features with the statistics of each fold's training part (and of all
-        training stimuli in the refit); implies an intercept.
-    selection : {"r2", "r", "mse"}
-        Score that picks alpha, averaged over folds; "mse" (negated) is himalaya's default.
-    n_voxels_batch : int or None
-        Voxels per block; None sizes blocks to memory.  Does not change results.
-    tolerance : float or None
-        Error of products of filter factors interpolated between alphas; None is 1e-6 (1e-8
-        for "r", whose curves are flatter) and 0 evaluates every alpha.
-    precision : {"auto", "single", "double"}
-        Of Gram matrices and eigendecompositions; auto checks their conditioning.
-    form : {"auto", "primal", "dual"}
-    fold_route : {"auto", "spectral", "downdate"}
-    grams : Grams or None
-        Precomputed for these X and folds.
-    return_weights : bool or writable array of shape (n_features, n_voxels)
-        Weights are written by blocks of voxels, into the given array if there is one.
-    return_curve : bool
-    device : {"auto", "cpu", "cuda"} or torch.device
-    progress_bar, warn : bool
-
-    Returns
-    -------
-    RidgeResult, or dict of RidgeResult when ``alphas`` is a dict
-
-    Raises
-    ------
-    ValueError
-        If shapes disagree, values are not finite or alphas are not positive.
-    """
-    device = choose_device(device)
-    fit_intercept = fit_intercept or standardize
-    X, Y, X_test, grids = check_inputs(X, Y, X_test, alphas, selection)
-    union = np.unique(np.concatenate(list(grids.values())))
-    folds = make_folds(len(X), cv, groups)
-    X = X.to(device)
-    mean = X.mean(0) if fit_intercept else None
-    design = Design(
-        X if mean is None else X - mean,
-        folds,
-        form if form != "auto" else cheaper_form(*X.shape, folds),
-        fit_intercept,
-        standardize,
-    )
-    if tolerance is None:
-        tolerance = TOLERANCES[selection]
-    if fold_route == "auto" and (standardize or (selection == "r" and X.dtype == torch.float32)):
-        fold_route = "spectral"  # folds with features of their own; curves flatter than rounding
-    held_out, refit, nodes = solve_folds(design, union, Y.shape[1], tolerance, precision, fold_route, grams)
-    tests = None if X_test is None else refit.test_features(X_test.to(device), mean)
-    fit = VoxelFit(held_out, refit, tests, union, nodes.weights, grids, selection)
-    fit.allocate(Y, return_weights, return_curve)
-    batch = n_voxels_batch or block_size(fit, X.element_size(), device)
-    for start in tqdm(range(0, Y.shape[1], batch), desc="ridge", disable=not progress_bar):
-        voxels = slice(start, min(start + batch, Y.shape[1]))
-        fit.block(Y[:, voxels].to(device), voxels)
-    results = fit.results(mean, warn)
-    return results if isinstance(alphas, dict) else results[""]
-
-
-class RidgeCV:
-    """Estimator around :func:`solve_ridge_cv`.
-
-    Parameters
-    ----------
+    X : tensor of shape (n_samples, n_features)
+    mean : float64 tensor of shape (n_features, ) or None
+        Mean of the features when an intercept is fitted; X is centred already.
+    folds : list of Fold
     alphas : array of shape (n_alphas, )
-    cv : int, fold labels or list of held-out indices
-    **options
-        Further arguments of :func:`solve_ridge_cv`.
+        Ascending.
+    Y : tensor of shape (n_samples, n_targets)
+        Their number and scale decide the route and the tolerance.
+    scoring : {"mse", "r2", "r"}
+    tolerance : float or None
+        Error of products of filter factors interpolated between penalties; 0 evaluates every penalty.
+    form : {"primal", "dual"} or None
+    route : {"spectral", "downdate"} or None
+        None chooses the cheapest; "downdate" is left where rounding errors would grow.
+    gram : tensor or None
+        ``X'X`` or ``XX'``, for that form.
 
     Attributes
     ----------
-    best_alphas_, cv_scores_ : arrays of shape (n_voxels, )
-    coef_ : array of shape (n_features, n_voxels)
-    intercept_ : array of shape (n_voxels, ) or 0.0
-    result_ : RidgeResult
+    full : Decomposition
     """
 
-    def __init__(self, alphas=(0.1, 1.0, 10.0), cv=5, **options):
-        self.alphas, self.cv, self.options = alphas, cv, options
+    def __init__(
+        self, X, mean, folds, alphas, Y, scoring="mse", tolerance=None, form=None, route=None, gram=None
+    ):
+        self.alphas, self.scoring = alphas, scoring
+        self.scale = 1.0 if mean is not None else relative_second_moment(Y)
+        self.tolerance = (TOLERANCES[scoring] if tolerance is None else tolerance) / self.scale
+        form = form or cheaper_form(*X.shape, folds)
+        full = decompose(X, mean, form, alphas[0], gram)
+        if not self._holds_out(full, folds, Y.shape[1], route):
+            self._holds_out(full.in_double(), folds, Y.shape[1], route)
+        self.workspace = Workspace(self.full.X)
 
-    def fit(self, X, Y):
-        """Choose alphas and fit weights; X (n_stimuli, n_features), Y (n_stimuli, n_voxels)."""
-        self.result_ = solve_ridge_cv(X, Y, self.alphas, self.cv, **{**self.options, "return_weights": True})
-        self.best_alphas_, self.cv_scores_ = self.result_.best_alphas, self.result_.cv_scores
-        self.coef_ = self.result_.weights
-        self.intercept_ = 0.0 if self.result_.intercept is None else self.result_.intercept
-        return self
+    def _holds_out(self, full: Decomposition, folds, n_targets, route) -> bool:
+        """Prepare the folds; False where single precision is not enough for them."""
+        self.full, is_double = full, full.X.dtype == torch.float64
+        route = route or cheaper_route(full, folds, n_targets)
+        if self.scoring == "r" and not is_double:
+            route = "spectral"  # the downdate's predictions are small differences of targets and residuals
+        if route == "downdate":
+            held_out = DowndateFolds(full, folds)
+            error = torch.finfo(full.X.dtype).eps * held_out.amplification(self.alphas[0]) * self.scale**0.5
+            if error <= ROUNDING_LIMIT:
+                self._plan(held_out)
+                return True
+        if not is_double and (route == "downdate" or full.is_double):
+            return False
+        held_out = SpectralFolds(full, folds)
+        smallest, largest = held_out.spectrum()
+        if not is_double and EPS32 * largest > CONDITION_LIMIT * (smallest + self.alphas[0]):
+            return False
+        self._plan(held_out)
+        return True
 
-    def predict(self, X):
-        """Predicted responses, (n_stimuli, n_voxels)."""
-        if not hasattr(self, "coef_"):
-            raise ValueError("RidgeCV is not fitted; call fit(X, Y) first")
-        return np.asarray(X, dtype=self.coef_.dtype) @ self.coef_ + self.intercept_
+    def _plan(self, held_out):
+        self.held_out = held_out
+        self.nodes: AlphaNodes = choose_nodes(self.alphas, *held_out.spectrum(), self.tolerance)
+        held_out.plan(self.nodes, self.tolerance)
 
-    def score(self, X, Y):
-        """R2 of every voxel, (n_voxels, )."""
-        Y = np.asarray(Y)
-        error = ((Y - self.predict(X)) ** 2).sum(0)
-        return 1 - error / ((Y - Y.mean(0)) ** 2).sum(0)
+    @property
+    def route(self) -> dict:
+        """How scores are computed."""
+        full = self.full
+        return {
+            "form": full.form,
+            "folds": self.held_out.name,
+            "eigh_dtype": str(full.vectors.dtype).removeprefix("torch."),
+            "dtype": str(full.X.dtype).removeprefix("torch."),
+            "n_nodes": len(self.nodes.nodes),
+            "n_products": round(self.held_out.n_products, 2),
+        }
+
+    def blocks(self, Y, batch=None):
+        """Score all targets.
+
+        Parameters
+        ----------
+        Y : tensor of shape (n_samples, n_targets), on any device
+        batch : int or None
+            Targets per block; None sizes blocks to memory.
+
+        Yields
+        ------
+        targets : slice
+        scores : float64 array of shape (n_alphas, n_block_targets)
+            Mean over folds, the higher the better.
+        Z : tensor of shape (n_dims, n_block_targets)
+            Targets in the basis of all training data.
+        mean : tensor of shape (n_block_targets, )
+            Subtracted from the targets; zeros without an intercept.
+        """
+        X = self.full.X
+        interpolation = torch.as_tensor(self.nodes.weights, device=X.device)
+        batch = batch or self._block_size()
+        for start in range(0, Y.shape[1], batch):
+            targets = slice(start, min(start + batch, Y.shape[1]))
+            y = Y[:, targets].to(X)
+            mean = y.mean(0) if self.full.mean is not None else torch.zeros_like(y[0])
+            y = y if self.full.mean is None else y - mean
+            Z, parts = self.held_out.targets(y)
+            as_predictions = self.scoring == "r"
+            residuals = self.held_out.residuals(y, Z, parts, self.workspace, as_predictions)
+            scores = mean_scores(residuals, interpolation, self.scoring)
+            yield targets, scores.cpu().numpy(), Z, mean
+
+    def _block_size(self):
+        X = self.full.X
+        budget = min(BLOCK_BYTES, psutil.virtual_memory().available // 5)
+        if X.is_cuda:
+            budget = torch.cuda.mem_get_info(X.device)[0] // 3
+        return max(32, int(budget // (X.element_size() * self.held_out.floats_per_target())))
+
+
+def is_constant(Y) -> np.ndarray:
+    """Targets without variance, (n_targets, )."""
+    return (Y.amax(0) == Y.amin(0)).cpu().numpy()
+
+
+def relative_second_moment(Y) -> float:
+    """Largest ratio of the mean square of a target to its variance, over targets that vary.
+
+    Interpolated squared errors are accurate relative to the mean square, scores matter relative to the
+    variance.
+    """
+    variance = Y.double().var(0, correction=0)
+    varies = Y.amax(0) > Y.amin(0)
+    ratio = Y.double().square().mean(0)[varies] / variance[varies]
+    return max(1.0, float(ratio.max())) if len(ratio) else 1.0
+
+
+def edge_proportions(best, n_alphas, counted) -> tuple[float, float]:
+    """Proportions of targets whose best penalty is the smallest and the largest of the grid.
+
+    Parameters
+    ----------
+    best : int array of shape (n_targets, )
+        Index of the best penalty.
+    n_alphas : int
+    counted : bool array of shape (n_targets, )
+    """
+    if n_alphas == 1 or not counted.any():
+        return 0.0, 0.0
+    return float((best[counted] == 0).mean()), float((best[counted] == n_alphas - 1).mean())
+
+
+def choose_device(device) -> torch.device:
+    """``"auto"`` takes CUDA when there is one."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device)

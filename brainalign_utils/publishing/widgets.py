@@ -6,12 +6,11 @@ Everything a widget says stands in a figure or table of the same page too, for r
 import html
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pandas as pd
 
-from ...settings import Settings
-from ...titles import TITLES
+from ..settings import Settings
+from ..titles import TITLES
 
 
 def cortex(settings: Settings) -> str:
@@ -76,8 +75,3 @@ def widgets_of(tags, settings: Settings) -> list[str]:
     """Markdown of the widgets that a cell's tags name."""
     names = [tag.removeprefix("widget:") for tag in tags if tag.startswith("widget:")]
     return [WIDGETS[name](settings) for name in names]
-
-
-def viewer_folder(settings: Settings) -> Path:
-    """Files that the viewer fetches; copied beside the pages."""
-    return settings.paths.root / "viewer"
