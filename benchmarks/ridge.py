@@ -338,7 +338,7 @@ def roofline(items):
 
 
 def grow(args):
-    """Our time and himalaya's against voxels, features and alphas, as ``figures`` plots it."""
+    """Our time and himalaya's against voxels, features and alphas, one row per measurement."""
     rows = []
     for variable, (axis, shapes) in GROW.items():
         for shape in shapes:

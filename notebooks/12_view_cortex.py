@@ -9,8 +9,8 @@
 # %% [markdown]
 # # The cortex in your hands
 #
-# Every score of the study, on a cortex that can be turned: choose a subject, a model, an instruction, a layer and a region. The
-# values are the correlation of each voxel divided by its noise ceiling; voxels below the threshold on the ceiling stay grey. Nothing is
+# Every score of the study, on a cortex that can be turned: choose a subject, a model or the difference of two, an
+# instruction, a layer and a region. The values are the correlation of each voxel divided by its noise ceiling; voxels below the threshold on the ceiling stay grey. Nothing is
 # computed while you look: this notebook writes the numbers, and the page fetches those that you ask for.
 
 # %% tags=["parameters"]

@@ -61,7 +61,7 @@ FIGURES = {
 
 LONG = "a very long title of something that somebody named without thinking of the width of a panel " * 2
 NUMBERS = ("value", "low", "high", "unique_a", "unique_b", "shared", "estimate", "q", "share", "ncsnr")
-NUMBERS += ("cross_subject", "estimated", "seconds", "ceiling", "null_low", "null_high", "chance")
+NUMBERS += ("cross_subject", "estimated", "ceiling", "null_low", "null_high", "chance")
 
 
 def numbers(table):
@@ -124,9 +124,7 @@ CASES = {
     "one row": lambda t: t[:1],
     "constant": lambda t: t.assign(**dict.fromkeys(numbers(t), 0.25)),
     "zero": lambda t: t.assign(**dict.fromkeys(numbers(t), 0.0)),
-    "long titles": lambda t: renamed(
-        t, "roi", "panel", "model", "quantity", "concept", "contrast", "variable"
-    ),
+    "long titles": lambda t: renamed(t, "roi", "panel", "model", "quantity", "concept", "contrast"),
     "30 models": many_models,
 }
 """Tables as studies have them; None where the table has no such column."""
