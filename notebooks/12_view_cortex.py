@@ -1,5 +1,9 @@
 # ---
 # jupyter:
+#   brainalign:
+#     reads: scores voxels
+#     settings: data subjects models partition stats
+#     writes: viewer
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -14,7 +18,7 @@
 # computed while you look: this notebook writes the numbers, and the page fetches those that you ask for.
 
 # %% tags=["parameters"]
-settings_file = "workflow/config/phantom.yml"
+settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
 from brainalign_utils import figures
@@ -55,7 +59,6 @@ figures.save_figure(
     fig, table, "cortex", settings,
     caption=f"Normalised alignment of {title} under {instruction} on the inflated cortex, mean over subjects.",
     alt=figures.alt_maps(regions, f"normalised alignment of {title} under {instruction}"),
-    command="make figure NOTEBOOK=12_view_cortex",
 )  # fmt: skip
 
 # %% [markdown]

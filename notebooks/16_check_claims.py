@@ -1,5 +1,9 @@
 # ---
 # jupyter:
+#   brainalign:
+#     reads: scores samples voxels partition ceilings choices concepts recovery
+#     settings: data subjects models partition multiverse stats
+#     writes: ledger
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -14,7 +18,7 @@
 # ledger then says "not tested with this data", and reports whether the method behind the claim passes its checks.
 
 # %% tags=["parameters"]
-settings_file = "workflow/config/phantom.yml"
+settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
 from myst_nb import glue
@@ -88,7 +92,6 @@ figures.save_figure(
     fig, early, "tension", settings,
     caption="Multimodal language models minus ViT-H in early visual cortex, under each combination of choices.",
     alt=figures.alt_choices(early, unit="multimodal minus vision-only in early visual cortex"),
-    command="make figure NOTEBOOK=16_check_claims",
 )  # fmt: skip
 
 # %% [markdown]

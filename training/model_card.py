@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 import transformers
 
-from brainalign_utils.provenance import processor
+from brainalign_utils.artifacts import processor
 from nsd_phantom.instructions import read_instructions
 from nsd_phantom.scenes import HELD_OUT_SEEDS
 
