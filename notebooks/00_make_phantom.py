@@ -1,5 +1,8 @@
 # ---
 # jupyter:
+#   brainalign:
+#     settings: data phantom subjects betas space
+#     writes: dataset truth
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -19,7 +22,7 @@
 # Because the truth is known, the phantom can say whether the *method* recovers it. It says nothing about brains.
 
 # %% tags=["parameters"]
-settings_file = "workflow/config/phantom.yml"
+settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
 import matplotlib.pyplot as plt

@@ -1,5 +1,10 @@
 # ---
 # jupyter:
+#   brainalign:
+#     over: subjects
+#     reads: dataset
+#     settings: data nsd_root n_sessions session_zscore betas space
+#     writes: responses voxels
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -10,11 +15,11 @@
 # # Loading responses
 #
 # One subject's responses, from the dataset's own files to one clean artifact: single-trial betas become one
-# number per picture and voxel. This notebook runs once per subject; the page shows one of them.
+# number per picture and voxel. One run loads one subject or several; tables and figures after the first show one of them.
 
 # %% tags=["parameters"]
-settings_file = "workflow/config/phantom.yml"
-subject = 1
+settings_file: str = "workflow/config/phantom.yml"  # settings of the study
+subjects: list[int] = []  # NSD subjects of this run; empty: all of the study
 
 # %%
 import matplotlib.pyplot as plt
@@ -22,6 +27,7 @@ import numpy as np
 import pandas as pd
 
 from brainalign_utils import figures, nsd, store
+from brainalign_utils.registry import check_parameters
 from brainalign_utils.settings import load_settings
 from brainalign_utils.tables import ROIS
 from brainalign_utils.titles import title_of
@@ -29,6 +35,8 @@ from brainalign_utils.titles import title_of
 # %matplotlib inline
 plt.style.use(figures.STYLE)  # matplotlib's own defaults and the book's, whatever a matplotlibrc says
 settings = load_settings(settings_file)
+check_parameters(settings, subjects=subjects)
+subjects = subjects or list(settings.subjects)
 paths = settings.paths
 
 # %% [markdown]
@@ -39,18 +47,24 @@ paths = settings.paths
 # missing. Shared pictures become the test set, with their repeats kept apart; the subject's own pictures become the training set.
 
 # %%
-responses = nsd.load_responses(
-    paths.nsd,
-    subject,
-    n_sessions=settings.n_sessions,
-    betas=settings.betas,
-    space=settings.space,
-    session_zscore=settings.session_zscore,
-)
-store.write_dataset(paths.responses(subject), responses)
-store.write_dataset(paths.voxels(subject), nsd.describe_voxels(paths.nsd, responses))
+loaded = {}
+for subject in subjects:
+    loaded[subject] = nsd.load_responses(
+        paths.nsd,
+        subject,
+        n_sessions=settings.n_sessions,
+        betas=settings.betas,
+        space=settings.space,
+        session_zscore=settings.session_zscore,
+    )
+    store.write_dataset(paths.responses(subject), loaded[subject])
+    store.write_dataset(paths.voxels(subject), nsd.describe_voxels(paths.nsd, loaded[subject]))
+
+# %%
 sizes = {"voxels": "voxel", "training pictures": "train_stimulus", "test pictures": "test_stimulus"}
-pd.Series({title: responses.sizes[dim] for title, dim in sizes.items()}, name="number").to_frame()
+pd.DataFrame(
+    {f"subject {s}": {title: data.sizes[dim] for title, dim in sizes.items()} for s, data in loaded.items()}
+)
 
 # %% [markdown]
 # ## Repeats
@@ -59,6 +73,7 @@ pd.Series({title: responses.sizes[dim] for title, dim in sizes.items()}, name="n
 # noise ceiling below takes the mixture into account.
 
 # %%
+subject, responses = next(iter(loaded.items()))
 n_repeats = np.isfinite(responses.test.values).any(axis=2).sum(axis=0)
 pd.DataFrame(
     {

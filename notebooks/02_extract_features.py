@@ -1,5 +1,10 @@
 # ---
 # jupyter:
+#   brainalign:
+#     over: model shard
+#     reads: dataset
+#     settings: features instructions extra_instructions checkpoints
+#     writes: features answers
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -14,10 +19,10 @@
 # GPUs); it continues where an interrupted run stopped.
 
 # %% tags=["parameters"]
-settings_file = "workflow/config/phantom.yml"
-model = "instructblip"
-shard = 0
-n_shards = 1
+settings_file: str = "workflow/config/phantom.yml"  # settings of the study
+model: str = "instructblip"  # row of the table of models
+shard: int = 0  # which of the parts into which the images are split
+n_shards: int = 1  # number of these parts
 
 # %%
 import matplotlib.pyplot as plt
@@ -28,11 +33,13 @@ from brainalign_utils.features import extraction
 from brainalign_utils.features.store import feature_spaces
 from brainalign_utils.figures import show
 from brainalign_utils.models import MODEL_BY_ID, ROLE_TITLES
+from brainalign_utils.registry import check_parameters
 from brainalign_utils.settings import load_settings
 
 # %matplotlib inline
 plt.style.use(figures.STYLE)  # matplotlib's own defaults and the book's, whatever a matplotlibrc says
 settings = load_settings(settings_file)
+check_parameters(settings, model=model, shard=shard, n_shards=n_shards)
 paths = settings.paths
 row = MODEL_BY_ID[model]
 

@@ -1,5 +1,9 @@
 # ---
 # jupyter:
+#   brainalign:
+#     reads: responses voxels
+#     settings: data subjects encoding stats
+#     writes: ceilings
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -13,7 +17,7 @@
 # same picture in the same brain, and from other brains that saw the same pictures.
 
 # %% tags=["parameters"]
-settings_file = "workflow/config/phantom.yml"
+settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
 import numpy as np
@@ -56,7 +60,6 @@ figures.save_figure(
     fig, table, "noise_ceilings", settings,
     caption="Ceilings of Pearson's r over voxels, per region: from repeats (ncsnr), and from other subjects, plain and extrapolated.",
     alt=figures.alt_ceilings(table, threshold=settings.stats.min_ceiling),
-    command="make figure NOTEBOOK=05_estimate_ceilings",
 )  # fmt: skip
 
 # %% [markdown]
@@ -84,7 +87,6 @@ figures.save_figure(
     fig, table[table.roi == "nsdgeneral"], "ceiling_scatter", settings,
     caption="The two ceilings voxel by voxel, one panel a subject.",
     alt="Scatter, one panel a subject. " + figures.alt_ceilings(table, rois=["nsdgeneral"]),
-    command="make figure NOTEBOOK=05_estimate_ceilings",
 )  # fmt: skip
 
 # %% [markdown]

@@ -1,5 +1,8 @@
 # ---
 # jupyter:
+#   brainalign:
+#     reads: scores samples nulls voxels ceilings
+#     settings: data subjects models stats
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -13,7 +16,7 @@
 # architectures with random weights, in early visual cortex and in regions for bodies, faces, places and words.
 
 # %% tags=["parameters"]
-settings_file = "workflow/config/phantom.yml"
+settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
 import pandas as pd
@@ -52,7 +55,6 @@ figures.save_figure(
     caption="Ceiling-normalised alignment of each model with six groups of regions. Small points: single subjects; "
     "marker and bar: mean and 95 % interval over resampled test pictures, which also give q; grey: range under shuffled rows.",
     alt=figures.alt_models(table),
-    command="make figure NOTEBOOK=06_compare_models",
 )  # fmt: skip
 
 # %% [markdown]

@@ -1,5 +1,8 @@
 # ---
 # jupyter:
+#   brainalign:
+#     reads: scores samples voxels
+#     settings: data subjects models partition stats
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -13,7 +16,7 @@
 # where the race was a tie, so the opacity of a colour is the margin before the second best.
 
 # %% tags=["parameters"]
-settings_file = "workflow/config/phantom.yml"
+settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
 from myst_nb import glue
@@ -50,7 +53,6 @@ figures.save_figure(
     fig, maps.winner_table(winners, instructions, cortex), "figure_3", settings,
     caption=f"Best instruction of each voxel ({title_of(models[0])}); opacity is the margin before the second best.",
     alt=figures.alt_winner_shares(mapped, kind="Flat maps"),
-    command="make figure NOTEBOOK=07_map_instructions",
 )  # fmt: skip
 
 # %%
@@ -70,7 +72,6 @@ figures.save_figure(
     fig, mean, "winner_shares", settings,
     caption="Share of each region's voxels that each instruction wins, mean over models and subjects.",
     alt=figures.alt_winner_shares(mean),
-    command="make figure NOTEBOOK=07_map_instructions",
 )  # fmt: skip
 
 # %% [markdown]
@@ -86,7 +87,6 @@ figures.save_figure(
     fig, tests, "instruction_tests", settings,
     caption=f"Difference between every two instructions ({title_of(models[0])}), mean over subjects, in early and higher visual areas.",
     alt=figures.alt_pair_tests(tests, alpha=settings.stats.alpha),
-    command="make figure NOTEBOOK=07_map_instructions",
 )  # fmt: skip
 
 # %% [markdown]
@@ -102,7 +102,6 @@ figures.save_figure(
     fig, maps.winner_table(groups, instructions, cortex), "winner_models", settings,
     caption="Best instruction of each voxel in the mean over subjects, for each model; opacity is the margin.",
     alt=figures.alt_winner_maps(groups, instructions),
-    command="make figure NOTEBOOK=07_map_instructions",
 )  # fmt: skip
 
 # %% [markdown]
@@ -122,6 +121,5 @@ else:
         fig, agreement, "agreement", settings,
         caption="Agreement between the models' maps of the best instruction, beside what chance gives.",
         alt=figures.alt_agreement(table),
-        command="make figure NOTEBOOK=07_map_instructions",
     )  # fmt: skip
 shown

@@ -1,5 +1,9 @@
 # ---
 # jupyter:
+#   brainalign:
+#     reads: dataset responses scores predictions voxels
+#     settings: data coco_root subjects models partition stats
+#     writes: concepts
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -13,7 +17,7 @@
 # indoors or outdoors. Within a group, does the instruction that asks for it predict the brain better than others?
 
 # %% tags=["parameters"]
-settings_file = "workflow/config/phantom.yml"
+settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
 import pandas as pd
@@ -65,7 +69,6 @@ figures.save_figure(
     fig, trained, "figure_4", settings,
     caption="Normalised alignment within groups of test pictures, by instruction; mean over models and subjects.",
     alt=figures.alt_concepts(shown),
-    command="make figure NOTEBOOK=09_group_concepts",
 )  # fmt: skip
 
 # %%

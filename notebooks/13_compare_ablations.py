@@ -1,5 +1,8 @@
 # ---
 # jupyter:
+#   brainalign:
+#     reads: scores samples nulls voxels
+#     settings: data subjects models stats
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -19,7 +22,7 @@
 # - **Random weights:** the same architecture, untrained.
 
 # %% tags=["parameters"]
-settings_file = "workflow/config/phantom.yml"
+settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
 import pandas as pd
@@ -58,7 +61,6 @@ figures.save_figure(
     fig, rows, "ablations", settings,
     caption="What changes when one thing is taken away: instruction tuning, the picture, the instruction, training.",
     alt=figures.alt_models(table, rois=["prf-visual", "higher"]),
-    command="make figure NOTEBOOK=13_compare_ablations",
 )  # fmt: skip
 
 # %% [markdown]

@@ -1,5 +1,9 @@
 # ---
 # jupyter:
+#   brainalign:
+#     reads: truth responses features voxels scores predictions partition ceilings
+#     settings: data subjects models partition encoding stats
+#     writes: recovery
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -14,7 +18,7 @@
 # here could not be trusted on real data; one that passes is necessary, not sufficient.
 
 # %% tags=["parameters"]
-settings_file = "workflow/config/phantom.yml"
+settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
 import pandas as pd
@@ -58,7 +62,6 @@ figures.save_figure(
     fig, table, "recovery", settings,
     caption="Estimate against planted value; filled circles passed their check, open crosses failed.",
     alt=figures.alt_recovery(table),
-    command="make figure NOTEBOOK=14_recover_truth",
 )  # fmt: skip
 
 # %%

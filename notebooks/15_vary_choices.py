@@ -1,5 +1,9 @@
 # ---
 # jupyter:
+#   brainalign:
+#     reads: dataset responses features
+#     settings: data subjects models partition multiverse encoding features
+#     writes: choices
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -14,7 +18,7 @@
 # captioning instruction and the component that gives the answer. The ledger combines them with the choices that need no fit: layer, ceiling, regions.
 
 # %% tags=["parameters"]
-settings_file = "workflow/config/phantom.yml"
+settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
 from brainalign_utils.results import variants

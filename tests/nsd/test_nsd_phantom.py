@@ -1,6 +1,7 @@
 """The loader on a phantom tree: formats agree, and what was planted is found."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -173,6 +174,7 @@ def test_the_page_on_responses_takes_voxels_without_a_ceiling(phantom_tree, tmp_
     given = next(cell for cell in cells if "parameters" in cell.metadata.get("tags", []))
     given.source = f"settings_file, subject = {str(tmp_path / 'settings.yml')!r}, 1"
     script = "\n".join(["import matplotlib; matplotlib.use('agg')", *(cell.source for cell in cells)])
+    script = re.sub("^%.*", "", script, flags=re.MULTILINE)  # IPython's own commands
     command = [sys.executable, "-W", "error::RuntimeWarning", "-c", script]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
