@@ -51,8 +51,8 @@ archive:: $(READY) ## write an archive of derived scores, fit for publication: n
 figure:: $(READY) ## remake one result and what it needs: make figure NOTEBOOK=06_compare_models
 study book archive figure::
 	$(check)
-	@began=$$(date +%s); $(RUN) --config settings="\"$(FILE)\"" nsd="\"$(NSD)\"" coco="\"$(COCO)\"" kernels=$(CORES) \
-		together=$(if $(filter local,$(PROFILE)),yes) $(if $(filter figure,$@),figure="$(NOTEBOOK)") -- $@ || \
+	@began=$$(date +%s); $(RUN) --config settings="\"$(FILE)\"" nsd="\"$(NSD)\"" coco="\"$(COCO)\"" \
+		$(if $(filter figure,$@),figure="$(NOTEBOOK)") -- $@ || \
 		{ $(BIN)/brainalign failed $@ --settings "$(FILE)" --since $$began > $(NOTE) 2>&1; true; }
 study book archive figure::
 	$(stop)

@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 import psutil
 
-from brainalign_utils.provenance import processor
+from brainalign_utils.artifacts import processor
 
 RESULTS = Path(__file__).parent / "results"
 OUTPUTS = Path(__file__).parents[1] / "_build" / "benchmark"

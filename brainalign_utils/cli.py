@@ -164,28 +164,17 @@ def fetch_models(models, file):
 
 @brainalign.command()
 @SETTINGS_OPTION
-@click.option("--costs", is_flag=True, help="list the unit costs, and where and when measured")
-@click.option("--check", is_flag=True, help="compare with the finished study; 1 if they differ")
-def plan(file, costs, check):
+def plan(file):
     """What a study will cost, before anything runs."""
-    from . import plan
+    from .running import plan
     from .settings import check_study, load_settings
 
     settings = load_settings(file, nsd_root=Path("nsd"))  # no file of the dataset is read
-    if check:
-        table = plan.compare(settings)
-        click.echo(plan.render(table.set_index("rule")))
-        far = table[~plan.agrees(table, settings)]
-        click.echo(f"{len(table) - len(far)} of {len(table)} within a factor of {plan.LIMIT:g}")
-        return int(len(far) > 0)
-    if costs:
-        click.echo(plan.read_units().to_string(index=False))
-        return 0
     check_study(settings)
     sizes = {"subjects": settings.subjects, "models": settings.models, "instructions": settings.instructions}
     click.echo(f"study {settings.name}: {', '.join(f'{len(ids)} {name}' for name, ids in sizes.items())}\n")
-    click.echo(plan.render(plan.rule_table(settings)))
-    click.echo(f"\n{plan.notes(settings)}")
+    click.echo(plan.readable(plan.rule_table(settings)).rename_axis(None).to_string())
+    click.echo("\nA forecast from the unit costs in brainalign_utils/running/unit_costs.csv.")
 
 
 @brainalign.command()

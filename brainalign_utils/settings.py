@@ -267,6 +267,8 @@ class ClusterSettings(_Section):
     partition, gpu_partition : str or None
         For jobs without and with a GPU; null takes the cluster's default.
     account : str or None
+    subjects_per_job : int or None
+        Subjects whose responses one job loads or fits; null takes one for real data, all for the miniature.
     rules : dict of str to JobRequest
         Keys are names of :data:`RULES`.
     """
@@ -274,6 +276,7 @@ class ClusterSettings(_Section):
     partition: ClusterName | None = None
     gpu_partition: ClusterName | None = None
     account: ClusterName | None = None
+    subjects_per_job: int | None = Field(None, ge=1)
     rules: dict[Literal[RULES], JobRequest] = {}
 
     def request(self, rule: str, planned: JobRequest) -> JobRequest:

@@ -1,5 +1,8 @@
 # ---
 # jupyter:
+#   brainalign:
+#     settings: data phantom subjects betas space
+#     writes: dataset truth
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -7,7 +10,7 @@
 # ---
 
 # %% [markdown]
-# # The phantom: a miniature with a known truth
+# # The phantom: a miniature with known ground truth
 #
 # Neither the Natural Scenes Dataset nor the published checkpoints fit into a book that anyone can build.
 # So this book runs, by default, on a *phantom*, as physicists call the object with known content that
@@ -16,10 +19,10 @@
 # and noise is added trial by trial. Everything is written in the dataset's own file formats, and read
 # back by the same loader that reads the real data.
 #
-# Because the truth is known, the phantom can say whether the *method* recovers it. It says nothing about brains.
+# Because the ground truth is known, the phantom can show whether the *method* recovers it. It says nothing about brains.
 
 # %% tags=["parameters"]
-settings_file = "workflow/config/phantom.yml"
+settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
 import matplotlib.pyplot as plt
@@ -51,7 +54,7 @@ print(f"{len(files)} files, {sum(path.stat().st_size for path in files) / 2**20:
 # ## What the scenes look like
 #
 # Indoor and outdoor backgrounds, people, animals, food, vehicles and written signs, in varied sizes, colours and
-# positions, one partly in front of another. Twelve of the pictures that all subjects saw:
+# positions, one partly in front of another. Twelve of the images that all subjects saw:
 
 # %%
 content = pd.read_parquet(paths.truth / "stimuli.parquet").set_index("nsd_id")
@@ -83,4 +86,4 @@ shares.groupby(voxels.family).mean().round(2).assign(voxels=voxels.family.value_
 
 # %% [markdown]
 # Noise is drawn for each trial and voxel with a known standard deviation, so that the planted noise ceilings follow those published for
-# the real subjects. Later pages compare estimates with this truth.
+# the real subjects. Later pages compare estimates with this ground truth.

@@ -1,5 +1,9 @@
 # ---
 # jupyter:
+#   brainalign:
+#     reads: scores samples voxels partition ceilings choices concepts recovery
+#     settings: data subjects models partition multiverse stats
+#     writes: ledger
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -14,7 +18,7 @@
 # ledger then says "not tested with this data", and reports whether the method behind the claim passes its checks.
 
 # %% tags=["parameters"]
-settings_file = "workflow/config/phantom.yml"
+settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
 from myst_nb import glue
@@ -75,7 +79,7 @@ rates.set_index(["rule", "case"])[["n_subjects", "spread", "false_reproduced", "
 show.Ledger(verdicts[verdicts.number.notna()])
 
 # %% [markdown]
-# ## A tension inside the public material
+# ## A specification-curve contrast
 #
 # In the authors' notebook, the vision-only model is *above* the language states of the multimodal models in early visual
 # cortex; in figure 2 it is *below*. The two differ in layer choice, normalisation, regions and more. Each point below is the same
@@ -88,7 +92,6 @@ figures.save_figure(
     fig, early, "tension", settings,
     caption="Multimodal language models minus ViT-H in early visual cortex, under each combination of choices.",
     alt=figures.alt_choices(early, unit="multimodal minus vision-only in early visual cortex"),
-    command="make figure NOTEBOOK=16_check_claims",
 )  # fmt: skip
 
 # %% [markdown]
@@ -99,7 +102,7 @@ named = contrasts.assign(verdict=contrasts.verdict.replace(ledger.SIDES))
 named.groupby("roi", sort=False).verdict.value_counts().unstack(fill_value=0)
 
 # %% [markdown]
-# Which choice changes the answer? For each: the share of pairs of analyses, different in that choice alone, whose sign or verdict differs.
+# Which choice changes the answer? For each: the proportion of pairs of analyses, different in that choice alone, whose sign or verdict differs.
 
 # %%
 show.WordTable(flips.replace({"factor": ledger.NAMES}).rename(columns=lambda name: name.replace("_", " ")))

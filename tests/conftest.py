@@ -12,7 +12,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import pytest
 from filelock import FileLock
 
-from brainalign_utils.dependencies import sources_needed
+from brainalign_utils.registry import sources_needed
 
 PACKAGE = Path(__file__).parents[1] / "brainalign_utils"
 PHANTOM_SESSIONS = {1: 2, 7: 1}

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 import transformers
 
-from ..provenance import processor
+from ..artifacts import processor
 from ..tables import INSTRUCTIONS
 from .measuring import held_out, load, score_answers, score_captions, score_probe, score_retrieval
 from .scenes import HELD_OUT_SEEDS

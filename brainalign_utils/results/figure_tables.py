@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from .. import store
 from ..encoding import fitting as encoding
 from ..settings import Settings
 from ..stats import cross_subject, scoring, similarity
@@ -170,7 +169,6 @@ def cross_subject_ceilings(settings: Settings, progress_bar: bool = True) -> dic
     ceilings : dict of subject to Dataset over ``voxel``
         ``ceiling`` (all other subjects together) and the variables of
         :func:`brainalign_utils.stats.cross_subject.extrapolated_ceiling`.  NaN in a study of one subject.
-        Published scores bring them along.
 
     Examples
     --------
@@ -179,8 +177,6 @@ def cross_subject_ceilings(settings: Settings, progress_bar: bool = True) -> dic
     >>> {subject: ceiling.ceiling.dims for subject, ceiling in ceilings.items()}
     {1: ('voxel',), 2: ('voxel',)}
     """
-    if settings.scores_only:
-        return {s: store.open_dataset(settings.paths.cross_subject(s)) for s in settings.subjects}
     tests = {}
     for subject in settings.subjects:
         responses = study.open_responses(settings, subject)
