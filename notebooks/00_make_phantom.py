@@ -25,11 +25,14 @@
 settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
+import subprocess
+import sys
+
 import matplotlib.pyplot as plt
 import pandas as pd
 
+import nsd_phantom
 from brainalign_utils import figures, nsd
-from brainalign_utils.phantom import dataset
 from brainalign_utils.settings import load_settings
 
 # %matplotlib inline
@@ -40,13 +43,19 @@ paths = settings.paths
 # %% [markdown]
 # ## Making the dataset
 #
-# The tree below `dataset/nsd` has NSD's names, keys, shapes and number types. What only the
+# A command of its own, `nsd-phantom`, writes it; it can be used without this study. The tree below `dataset/nsd` has NSD's names, keys, shapes and number types. What only the
 # simulation knows (signals, tuning, planted noise ceilings) is kept apart from it, below `dataset/truth`.
 
 # %%
-dataset.make_phantom(
-    paths.root / "dataset", settings.phantom, settings.subjects, betas=settings.betas, space=settings.space
-)
+size = settings.phantom
+command = [
+    "-m", nsd_phantom.__name__, paths.root / "dataset", "--subjects", *settings.subjects,
+    "--sessions", size.n_sessions, "--voxels", size.n_voxels, "--shared", size.n_shared, "--seed", size.seed,
+    "--betas", settings.betas, "--space", settings.space,
+]  # fmt: skip
+run = subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True)
+if run.returncode:
+    raise RuntimeError(run.stderr.strip())
 files = [path for path in paths.nsd.rglob("*") if path.is_file()]
 print(f"{len(files)} files, {sum(path.stat().st_size for path in files) / 2**20:.0f} MiB")
 

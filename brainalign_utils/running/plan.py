@@ -21,12 +21,8 @@ N_SESSIONS, N_VOXELS, N_IMAGES, N_SHARED, N_REPEATS = 40, 14_500, 10_000, 1000, 
 """Of a subject of NSD; voxels of nsdgeneral in the 1.8 mm space, mean over subjects."""
 
 WIDTHS = {
-    "vision": {24: 1024, 32: 1280, 39: 1408},
-    "qformer": 768,
-    "text": 768,
-    "both": 1792,
-    "projection": 768,
-}
+    "vision": {24: 1024, 32: 1280, 39: 1408}, "qformer": 768, "text": 768, "both": 1792, "projection": 768,
+}  # fmt: skip
 """Features per layer of the published checkpoints, for vision towers by their number of layers."""
 PHANTOM_SIZES = {"qformer": (3, 96), "both": (4, 192), "projection": (1, 64)}
 """States and width of components of the tiny checkpoints; (4, 96) for the others."""
@@ -40,27 +36,14 @@ CPUS = {
     "result": 2,
 }  # fmt: skip
 """Processors that a job on real data asks for; in the miniature ``make_phantom`` alone takes more than 1."""
-EFFICIENCY = 0.7
-"""Fraction of several processors that a job keeps busy; not measured."""
-MEMORY_MARGIN, TIME_MARGIN = 1.5, 3.0
-"""What a job asks a cluster for, over what the plan expects; a retry asks for twice as much."""
-LEAST_MB, LEAST_MINUTES = 1500, 10
+EFFICIENCY, MEMORY_MARGIN, TIME_MARGIN, LEAST_MB, LEAST_MINUTES = 0.7, 1.5, 3.0, 1500, 10
+"""Fraction of several processors that a job keeps busy (not measured); what a job asks a cluster for, over
+what the plan expects, and at least.  A retry asks for twice as much."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """Cost of one job.
-
-    Attributes
-    ----------
-    kind : str
-        Rule of the workflow, of :data:`brainalign_utils.settings.RULES`.
-    notebook : str
-    model : str or None
-    cpu_seconds, gpu_seconds : float
-    memory, disk : float
-        Peak resident bytes, and bytes that it leaves.
-    """
+    """Cost of one job; ``kind`` is its rule in the workflow, memory (peak) and disk are in bytes."""
 
     kind: str
     notebook: str
@@ -86,16 +69,7 @@ def kind_of(notebook: str) -> str:
 class Sizes:
     """How much a study has of what costs; no file of it is read.
 
-    Parameters
-    ----------
-    settings : Settings
-
-    Attributes
-    ----------
-    n_sessions, n_voxels, n_train, n_test : int
-        Per subject.
-    n_images : int
-        Images that models are shown: shared ones once.
+    Sessions, voxels, training and test images are per subject; models are shown ``n_images`` in all.
     """
 
     def __init__(self, settings: Settings):
@@ -119,15 +93,14 @@ class Sizes:
         tower = dict(row.components).get("vision", 0)
         rest = row.n_parameters - 12 * tower * WIDTHS["vision"].get(tower, 1280) ** 2
         for name, n_layers in row.components:
-            width = WIDTHS.get(name) or 128 * round(math.sqrt(max(rest, 1e8) / (12 * n_layers)) / 128)
+            width = WIDTHS.get(name) or 128 * round(math.sqrt(max(rest, 1e8) / (12 * max(n_layers, 1))) / 128)
             width = width.get(n_layers, 1280) if isinstance(width, dict) else width
             states = n_layers + 1
             if self.settings.checkpoints == "phantom":
                 states, width = PHANTOM_SIZES.get(name, (4, 96))
             depends = name == "language" or (name == "qformer" and row.family == "instructblip")
-            found.append(
-                (states, width, len(self.settings.instructions) if depends and row.instructed else 1)
-            )
+            n_instructions = len(self.settings.instructions) if depends and row.instructed else 1
+            found.append((states, width, n_instructions))
         return found
 
     def n_answers(self, model: str) -> int:
@@ -160,13 +133,7 @@ class Sizes:
 
 
 def amounts(sizes: Sizes, kind: str, run: dict) -> tuple[dict[str, float], float, float]:
-    """Units of a run, and the bytes of arrays that it holds at once and that it writes.
-
-    Parameters
-    ----------
-    run : dict
-        Of :meth:`brainalign_utils.registry.Notebook.runs`.
-    """
+    """Units of one run of a notebook, and the bytes of arrays that it holds at once and that it writes."""
     s, v, model = sizes.settings, sizes.n_voxels, run.get("model")
     n_subjects = len(registry.parameters(run).get("subjects", s.subjects))
     item = {"float32": 4, "float16": 2}.get(s.features.storage, 4 if s.checkpoints == "phantom" else 2)
@@ -187,16 +154,11 @@ def amounts(sizes: Sizes, kind: str, run: dict) -> tuple[dict[str, float], float
         spaces = sum(n * asked for n, _, asked in parts)
         main_states, width, asked = parts[-1]
         kept = min(main_states, N_GROUPS) * asked * sizes.n_test * v
-        fits = sum(n * asked * sizes.ridge(p) for n, p, asked in parts) + s.stats.n_shuffles * sizes.ridge(
-            width
-        )
+        fits = s.stats.n_shuffles * sizes.ridge(width) + sum(n * a * sizes.ridge(p) for n, p, a in parts)
         units = {"read": n_subjects * spaces, "gigaoperation": n_subjects * fits}
         solver = 4.0 * (6 * min(sizes.n_train, width) ** 2 + 3 * sizes.n_train * width)
-        return (
-            units,
-            sizes.responses + targets + 4 * kept + solver,
-            n_subjects * (16.0 * spaces * v + 2 * kept),
-        )
+        written = n_subjects * (16.0 * spaces * v + 2 * kept)
+        return units, sizes.responses + targets + 4 * kept + solver, written
     if kind == "partition_variance":
         states, width, asked = sizes.components(model)[-1]
         layers = {"common": 1, "roi": min(states, N_GROUPS), "all": states}[s.partition.layers]
@@ -264,12 +226,11 @@ def planned_runs(settings: Settings) -> list[Run]:
             units = {f"{unit} on processors" if unit in fits else unit: n for unit, n in units.items()}
         if full:  # the miniature's cost of a whole answer does not hold
             units.pop("answer", None)
-        total = costs["run"] + sum(costs[unit] * n for unit, n in units.items() if unit in costs)
+        cost = costs["run"] + sum(costs[unit] * n for unit, n in units.items() if unit in costs)
         models = {"extract_features": [model], "vary_choices": sizes.varied()}.get(kind, [])
         weights = 2.0 * max((MODEL_BY_ID[m].n_parameters for m in models), default=0.0) if full else 0.0
-        memory = 1e6 * total.memory_mb + held + weights
-        runs.append(Run(kind, notebook, model, total.cpu_seconds, total.gpu_seconds, memory,
-                        1e6 * total.disk_mb + written))  # fmt: skip
+        memory, disk = 1e6 * cost.memory_mb + held + weights, 1e6 * cost.disk_mb + written
+        runs.append(Run(kind, notebook, model, cost.cpu_seconds, cost.gpu_seconds, memory, disk))
     return runs
 
 
@@ -288,12 +249,9 @@ def requests(settings: Settings, runs: list[Run] | None = None) -> dict[tuple[st
         cpus = CPUS.get(kind, 1) if settings.data == "nsd" else 2 if kind == "make_phantom" else 1
         memory = MEMORY_MARGIN * max(run.memory for run in alike) / 1e6
         minutes = TIME_MARGIN * max(wall_seconds(run, cpus) for run in alike) / 60
-        asked[kind, model] = JobRequest(
-            cpus=cpus,
-            gpus=int(any(run.gpu_seconds for run in alike)),
-            mem_mb=max(LEAST_MB, 500 * math.ceil(memory / 500)),
-            minutes=max(LEAST_MINUTES, math.ceil(minutes)),
-        )
+        gpus = int(any(run.gpu_seconds for run in alike))
+        mb, minutes = max(LEAST_MB, 500 * math.ceil(memory / 500)), max(LEAST_MINUTES, math.ceil(minutes))
+        asked[kind, model] = JobRequest(cpus=cpus, gpus=gpus, mem_mb=mb, minutes=minutes)
     return asked
 
 
@@ -307,23 +265,14 @@ def _summed(runs) -> dict:
 
 
 def rule_table(settings: Settings) -> pd.DataFrame:
-    """The plan per rule.
-
-    Returns
-    -------
-    table : DataFrame
-        Index rule; columns jobs, cpu_hours, gpu_hours, peak_memory_gb, disk_gb, longest_hours (of one job, at
-        the processors it asks for); the last row is "total".
-    """
+    """The plan per rule: jobs, hours, peak memory, disk, and hours of the longest job; last row "total"."""
     runs = planned_runs(settings)
     planned, rows = requests(settings, runs), {}
     for rule in (*RULES, "total"):
         if mine := [run for run in runs if rule in (run.kind, "total")]:
-            cpus = {
-                run: settings.cluster.request(run.kind, planned[run.kind, run.model]).cpus for run in mine
-            }
-            longest = max(wall_seconds(run, cpus[run]) for run in mine) / 3600
-            rows[rule] = {"jobs": len(mine)} | _summed(mine) | {"longest_hours": longest}
+            asked = [settings.cluster.request(run.kind, planned[run.kind, run.model]) for run in mine]
+            longest = max(wall_seconds(run, job.cpus) for run, job in zip(mine, asked, strict=True))
+            rows[rule] = {"jobs": len(mine)} | _summed(mine) | {"longest_hours": longest / 3600}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("rule")
 
 

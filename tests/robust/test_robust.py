@@ -97,6 +97,18 @@ def test_one_core_gives_the_same_bits(reference, figures, tmp_path):
     assert not differences
 
 
+def test_subjects_in_jobs_of_their_own_give_the_same_bits(reference, tmp_path):
+    settings = studies.write_settings(tmp_path, cluster={"subjects_per_job": 1})
+    studies.run(settings, LAST)
+    together, alone = reference[1], studies.artifacts(tmp_path / "out/tiny")
+    assert "notebooks/03_fit_encoding/subj01-subj02_vit-h.ipynb" in together
+    assert "notebooks/03_fit_encoding/subj02_vit-h.ipynb" in alone
+    stored = [
+        {k: v for k, v in found.items() if not k.startswith("notebooks/")} for found in (together, alone)
+    ]
+    assert len(stored[0]) >= 20 and not studies.differences(*stored)
+
+
 def test_two_threads_give_nearly_the_same_numbers(reference, figures, tmp_path):
     settings = studies.write_settings(tmp_path, **studies.processors(2))
     studies.run(settings, LAST, cores=2)
