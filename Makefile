@@ -107,7 +107,7 @@ lint: $(READY) ## check style
 	$(BIN)/ruff format --check .
 
 phantom-models: $(READY) ## train the tiny checkpoints of the phantom again
-	$(BIN)/python -m brainalign_utils.phantom.training --out brainalign_utils/phantom/checkpoints
+	$(BIN)/python -m training.train --out packages/nsd-phantom/src/nsd_phantom/checkpoints
 
 benchmark: $(READY) ## measure against peers; see benchmarks/README.md
 	$(BIN)/python benchmarks/ridge.py

@@ -14,8 +14,8 @@
 # %% [markdown]
 # # Extracting features
 #
-# A model looks at every picture, under every instruction, and answers. Its hidden states while it does so are the
-# features. This notebook runs once per model (and per share of the pictures, when the work is split over several
+# A model is shown every image together with every instruction, and answers. Its hidden states during the answer are the
+# features. This notebook runs once per model (and per shard of the images, when the work is split over several
 # GPUs); it continues where an interrupted run stopped.
 
 # %% tags=["parameters"]
@@ -64,7 +64,7 @@ pd.Series(
 # %% [markdown]
 # ## Extraction
 #
-# The picture is encoded once and the states are shared by all instructions. Of each layer one vector per picture is kept: by default the mean over the
+# The image is encoded once and the states are shared by all instructions. Of each layer one vector per image is kept: by default the mean over the
 # tokens of the answer. States of the vision tower do not depend on the instruction and are stored once.
 
 # %%
@@ -83,10 +83,10 @@ spaces.groupby("component").agg(
 answers = pd.read_parquet(paths.answers(model)) if paths.answers(model).is_file() else pd.DataFrame()
 example = int(answers.nsd_id.iloc[0]) if len(answers) else int(nsd.read_stim_info(paths.nsd).query("shared1000").index[0])
 
-# %% mystnb={"image": {"alt": "One of the pictures that the model was shown."}}
+# %% mystnb={"image": {"alt": "One of the images that the model was shown."}}
 fig, ax = plt.subplots(figsize=(3, 3))
 ax.imshow(nsd.StimulusBrick(paths.nsd)[example])
-ax.set(xticks=[], yticks=[], title=f"picture {example} ({settings.data})")
+ax.set(xticks=[], yticks=[], title=f"image {example} ({settings.data})")
 plt.show()
 
 # %%

@@ -14,8 +14,8 @@
 # %% [markdown]
 # # Fitting encoding models
 #
-# How well does a model's state predict each voxel? For every layer of every component, under every
-# instruction, one ridge regression per voxel is fitted to the subject's own pictures and tested on the shared ones. This
+# How well does a model's internal state predict the response of each voxel? For every layer of every component, and every
+# instruction, one ridge regression per voxel is fitted to the subject's own images and tested on the shared ones. This
 # notebook runs once per model, for one subject or several.
 
 # %% tags=["parameters"]
@@ -25,7 +25,10 @@ model: str = "instructblip"  # row of the table of models
 
 # %%
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
+import seaborn as sns
+from voxelridge import RidgeCV
 
 from brainalign_utils import figures, store
 from brainalign_utils.encoding import fitting
@@ -33,9 +36,11 @@ from brainalign_utils.features.store import feature_spaces
 from brainalign_utils.results import alignment, intervals, study
 from brainalign_utils.registry import check_parameters
 from brainalign_utils.settings import load_settings
+from brainalign_utils.stats import scoring
 from brainalign_utils.tables import PAPER_GROUPS, ROIS
 from brainalign_utils.titles import title_of
 
+# %%
 # %matplotlib inline
 plt.style.use(figures.STYLE)  # matplotlib's own defaults and the book's, whatever a matplotlibrc says
 settings = load_settings(settings_file)
@@ -46,21 +51,53 @@ paths = settings.paths
 # %%
 responses = {subject: store.open_dataset(paths.responses(subject)).load() for subject in subjects}
 spaces = feature_spaces(paths.features(model))
-sizes = {"voxels": "voxel", "training pictures": "train_stimulus", "test pictures": "test_stimulus"}
+sizes = {"voxels": "voxel", "training images": "train_stimulus", "test images": "test_stimulus"}
 print(f"{len(spaces)} feature spaces")
 pd.DataFrame(
     {f"subject {s}": {title: data.sizes[dim] for title, dim in sizes.items()} for s, data in responses.items()}
 )
 
 # %% [markdown]
-# ## The regressions
+# ## One regression in full
 #
-# The penalty is chosen for each voxel by cross-validation on training pictures. Scores of all layers are kept. Predictions are
+# *X* holds one state vector per image, *Y* one response per image and voxel. Columns of both are z-scored with the statistics of the training
+# images. Cross-validation over the training images chooses one penalty per voxel; the test images enter only the prediction.
+
+# %%
+main, subject = study.main_component(model), subjects[0]
+reader = study.feature_reader(settings, model)
+space = spaces[spaces.component == main].iloc[-1]
+n_train = responses[subject].sizes["train_stimulus"]
+ids = np.concatenate([responses[subject].train_nsd_id, responses[subject].test_nsd_id])
+X = reader(space, ids)
+X_train, X_test = fitting.standardise(X[:n_train], X[n_train:], settings.encoding.test_zscore)
+Y_train, Y_test = fitting.without_missing(*fitting.targets(responses[subject]))
+print(f"X: {X_train.shape} for training, {X_test.shape} for testing\nY: {Y_train.shape} and {Y_test.shape}")
+
+# %%
+ridge = RidgeCV(settings.alphas(), cv=settings.encoding.n_folds, fit_intercept=False, scoring=settings.encoding.selection)
+ridge.fit(X_train, Y_train)
+r = scoring.correlation(Y_test, ridge.predict(X_test))
+fig, (left, right) = plt.subplots(1, 2, figsize=(7, 2.6))
+sns.histplot(x=r, ax=left)
+left.set(xlabel="r on test images", ylabel="voxels", title=f"{main}, layer {space.layer}, {space.instruction}")
+sns.histplot(x=np.log10(ridge.best_alphas_), ax=right)
+right.set(xlabel="log10 of the chosen penalty", ylabel="voxels", title=f"subject {subject} ({settings.data})")
+plt.show()
+
+# %% [markdown]
+# Left, voxels to the right of 0 are predicted; how far to the right a voxel *could* lie depends on its noise ceiling. Right, the penalty that
+# each voxel chose: a pile at an edge of the grid would mean that the grid is too narrow for these features, except for voxels without
+# signal, whose best penalty is the largest of any grid.
+#
+# ## All regressions
+#
+# The same for every layer, component and instruction.
+#
+# Scores of all layers are kept. Predictions are
 # kept for the layer that is best, on training folds, for each region: the tests on later pages need them.
 
 # %%
-main = study.main_component(model)
-reader = study.feature_reader(settings, model)
 groups = [roi.id for roi in ROIS if roi.kind == "group"]
 fits = {}
 for subject, data in responses.items():
@@ -73,10 +110,11 @@ for subject, data in responses.items():
     store.write_dataset(paths.predictions(subject, model), predictions)
 
 # %% [markdown]
-# ## How sure, and against what chance?
+# ## Uncertainty and chance level
 #
-# Region means over resampled test pictures give the intervals of later pages. The pictures are drawn alike for all models and
-# subjects, so that differences can be tested. And the same regressions with shuffled rows, each picture paired with the features of another, say what chance alone gives.
+# Region means over resampled test images give the intervals of later pages. The same images are drawn for all models and
+# subjects, so that differences between them can be tested. The same regressions with shuffled rows, in which each image is paired with the
+# features of another, estimate the chance level.
 
 # %%
 for subject, (scores, predictions) in fits.items():
@@ -114,7 +152,7 @@ subject, (scores, predictions) = next(iter(fits.items()))
 table = alignment.layer_table(scores, subject=subject, model=model).dropna(subset=["mean"])
 table = table[table.roi.isin(PAPER_GROUPS)].assign(region=lambda t: t.roi.map(title_of))
 if table.empty:
-    print("No layer has a defined score: this model's states do not differ between pictures.")
+    print("No layer has a defined score: this model's states do not differ between images.")
 else:
     curves = table.pivot_table("mean", ["component", "depth"], "region", sort=False)
     components = curves.index.unique("component")

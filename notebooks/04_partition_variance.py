@@ -45,8 +45,8 @@ responses = {subject: study.open_responses(settings, subject) for subject in sub
 # ## Which layers
 #
 # Instructions are compared at the same layer of the component that gives the answer. The setting `partition.layers` chooses: `common` takes the layer
-# with the best cross-validated score on training pictures, over all voxels and instructions; `roi` takes the best one of each region; `all` fits every
-# layer. Test pictures play no part in the choice.
+# with the best cross-validated score on training images, over all voxels and instructions; `roi` takes the best one of each region; `all` fits every
+# layer. Test images play no part in the choice.
 
 # %%
 masks, chosen = {}, {}
@@ -63,7 +63,7 @@ for subject, data in responses.items():
 # With plain ridge on concatenated features, adding a useless feature space to a good one can lower the score, which
 # shows up as negative unique variance. Banded ridge weighs each space by itself: the weights of a pair are chosen
 # per voxel on training folds. All pairs, and every instruction against all others, come from one set of Gram matrices. Negative
-# parts that remain are kept and shown: they are the noise of the estimate. With few training pictures for the number of features, the joint
+# parts that remain are kept and shown: they are the noise of the estimate. With few training images for the number of features, the joint
 # model overfits a little more than the single ones, which makes shared variance look slightly smaller than it is.
 
 # %%
@@ -82,9 +82,9 @@ for subject, (component, layer_of_roi, layers) in chosen.items():
     stored.write_partition(settings, subject, model, component, layer_of_roi, by_layer)
 
 # %% [markdown]
-# ## Unique share of each instruction
+# ## Unique variance of each instruction
 #
-# What each instruction explains that none of the other nine does, as a share of the explainable variance, mean over the voxels of early and
+# What each instruction explains that none of the other nine does, as a fraction of the explainable variance, mean over the voxels of early and
 # higher visual areas, in the first subject of this run.
 
 # %%
@@ -96,8 +96,8 @@ titled(pd.DataFrame(unique.values, index=unique.instruction.values, columns=uniq
 # ## Three instructions at a time
 #
 # For the triples in the setting `partition.triples`: what each of three instructions explains alone (a, b, c), what two of them share and the
-# third lacks (ab, ac, bc), and what all three share (abc), in higher visual areas, as a share of the explainable variance, with 95 % intervals over
-# test pictures.
+# third lacks (ab, ac, bc), and what all three share (abc), in higher visual areas, as a fraction of the explainable variance, with 95 % intervals over
+# test images.
 
 # %%
 triples = stored.triple_table(parts, "higher") if "triple" in parts.dims else pd.DataFrame(columns=["triple", "part"])

@@ -38,7 +38,7 @@ scores = {
 # %% [markdown]
 # ## Maps
 #
-# For each voxel and instruction the layer is chosen by cross-validation on training pictures; the map shows the test score,
+# For each voxel and instruction the layer is chosen by cross-validation on training images; the map shows the test score,
 # divided by the ceiling. The group map averages the normalised scores of all subjects on the common surface before
 # choosing the winner; its outlines are where at least half of the subjects have the area. Colours are ordered from low-level (cold) to high-level instructions.
 
@@ -70,7 +70,7 @@ glue("agreement", same.map(written, form="{:.0%}").to_dict(), display=False)
 fig = figures.plot_winner_shares(mean)
 figures.save_figure(
     fig, mean, "winner_shares", settings,
-    caption="Share of each region's voxels that each instruction wins, mean over models and subjects.",
+    caption="Proportion of each region's voxels that each instruction wins, mean over models and subjects.",
     alt=figures.alt_winner_shares(mean),
 )  # fmt: skip
 
@@ -78,7 +78,7 @@ figures.save_figure(
 # ## Which differences between instructions are sure?
 #
 # A winner always exists. Whether it beats the others is a question for a test: each pair of instructions in a region, on the same
-# resampled test pictures for all subjects. Single voxels are tested on [a page of their own](08_test_voxels).
+# resampled test images for all subjects. Single voxels are tested on [a page of their own](08_test_voxels).
 
 # %% tags=["figure:instruction_tests"]
 tests = model_tests.instruction_pairs(settings, models[0], ["prf-visual", "higher"])
@@ -106,7 +106,7 @@ figures.save_figure(
 
 # %% [markdown]
 # If the maps say something about the brain and not about one model, different models should give similar ones. Agreement is the
-# share of voxels with the same winner, beside the share expected from how often each instruction wins at all: {{ agreement.observed }} and
+# proportion of voxels with the same winner, beside the proportion expected from how often each instruction wins at all: {{ agreement.observed }} and
 # {{ agreement.expected }} on average in this build ({{ study.data }}).
 
 # %% tags=["figure:agreement"]

@@ -48,7 +48,7 @@ depths = peaks.model.map(title_of) + " " + peaks.depth.map(written)
 glue("depths", depths.groupby(peaks.roi).agg(", ".join).to_dict(), display=False)
 
 # %% [markdown]
-# A curve that falls toward the end says that the last layers have turned from the picture to the next word. A flat
+# A curve that falls toward the end says that the last layers have turned from the image to the next word. A flat
 # curve says that depth hardly matters for that region, which is also what a regression with enough features can make of any layer; the
 # random-weights baseline of figure 2 is the yardstick. In this build ({{ study.data }}) the part that gives the answer is best, in early visual areas, at depth
 # {{ depths["prf-visual"] }}; for places at {{ depths.places }}. Move through the layers one by one with the slider above.

@@ -33,12 +33,12 @@ instructions = [row.id for row in settings.instruction_rows()]
 reference = settings.caption_id()
 partner = "IU2" if "IU2" in instructions else instructions[0]
 pairs = pair_table(settings, models, ["prf-visual", "higher", "nsdgeneral"])
-unit = "share of explainable variance"
+unit = "fraction of explainable variance"
 
 # %% [markdown]
 # ## The paper's diagrams
 #
-# Captioning and food listing, in early and in higher visual areas: mean over models and subjects, as shares of the variance that can be explained.
+# Captioning and food listing, in early and in higher visual areas: mean over models and subjects, as fractions of the explainable variance.
 
 # %% tags=["figure:figure_6"]
 keys = ["roi", "instruction_a", "instruction_b"]
@@ -110,7 +110,7 @@ glue("shared", shared.map(written, form="{:.0%}").to_dict(), display=False)
 #
 # ## Each instruction against all others
 #
-# A pair can share much because both instructions carry the picture's general content. Against all nine others, only what is specific
+# A pair can share much because both instructions carry the image's general content. Against all nine others, only what is specific
 # to an instruction remains. Values around 0, on either side, mean: nothing specific that this much data can show.
 
 # %% tags=["figure:unique_all"]

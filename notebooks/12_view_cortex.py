@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # The cortex in your hands
+# # Interactive cortical surface
 #
 # Every score of the study, on a cortex that can be turned: choose a subject, a model or the difference of two, an
 # instruction, a layer and a region. The values are the correlation of each voxel divided by its noise ceiling; voxels below the threshold on the ceiling stay grey. Nothing is

@@ -31,7 +31,7 @@ models = [m for m in (*settings.partition.models, "vit-h") if m in settings.mode
 # ## Poolings
 #
 # The study averages the states of generated tokens. The settings name others to compare it with: the tokens of the prompt, its last token, the
-# tokens of the picture, or all of them, as one of the authors' scripts does.
+# tokens of the image, or all of them, as one of the authors' scripts does.
 
 # %%
 for model in models:

@@ -79,7 +79,7 @@ rates.set_index(["rule", "case"])[["n_subjects", "spread", "false_reproduced", "
 show.Ledger(verdicts[verdicts.number.notna()])
 
 # %% [markdown]
-# ## A tension inside the public material
+# ## A specification-curve contrast
 #
 # In the authors' notebook, the vision-only model is *above* the language states of the multimodal models in early visual
 # cortex; in figure 2 it is *below*. The two differ in layer choice, normalisation, regions and more. Each point below is the same
@@ -102,7 +102,7 @@ named = contrasts.assign(verdict=contrasts.verdict.replace(ledger.SIDES))
 named.groupby("roi", sort=False).verdict.value_counts().unstack(fill_value=0)
 
 # %% [markdown]
-# Which choice changes the answer? For each: the share of pairs of analyses, different in that choice alone, whose sign or verdict differs.
+# Which choice changes the answer? For each: the proportion of pairs of analyses, different in that choice alone, whose sign or verdict differs.
 
 # %%
 show.WordTable(flips.replace({"factor": ledger.NAMES}).rename(columns=lambda name: name.replace("_", " ")))

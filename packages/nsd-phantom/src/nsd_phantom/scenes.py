@@ -9,16 +9,18 @@ from random import Random
 
 import numpy as np
 
+from .arrangement import FRONT, Placed, arrange
 from .backdrops import draw_backdrop
 from .coco_categories import CATEGORY_BY_NAME
 from .content import FOODS, FURS, NATURAL, Content, sample_content
 from .drawing import BODY, FACE, NO_PART, TEXT, Canvas, Pen, colour_shares
-from .layout import FRONT, Placed, arrange
 from .sprites import SPRITES, person
 
 STIMULUS_SEEDS = range(0, 1_000_000)
 HELD_OUT_SEEDS = range(1_000_000, 2_000_000)
 TRAINING_SEEDS = range(2_000_000, 100_000_000)
+MAX_SEED = len(STIMULUS_SEEDS) // 73_000 - 1
+"""Of a dataset."""
 
 SIZE = 425
 """Pixels along each side of NSD's pictures."""
@@ -139,14 +141,12 @@ class Drawing:
 
 
 def stimulus_seed(nsd_id: int, seed: int = 0) -> int:
-    """Seed of the picture that stands for an NSD image in the study with seed ``seed``."""
-    value = 73_000 * seed + nsd_id
-    if not 0 <= nsd_id < 73_000 or value not in STIMULUS_SEEDS:
+    """Seed of the scene that stands for an NSD image in the dataset with seed ``seed`` (0 to MAX_SEED)."""
+    if not 0 <= nsd_id < 73_000 or not 0 <= seed <= MAX_SEED:
         raise ValueError(
-            f"nsd_id {nsd_id} with study seed {seed} has no picture; nsd_id must lie in 0..72999 "
-            f"and the study seed in 0..{len(STIMULUS_SEEDS) // 73_000 - 1}"
+            f"nsd_id {nsd_id} with seed {seed} has no scene; take 0 to 72999 and 0 to {MAX_SEED}"
         )
-    return value
+    return 73_000 * seed + nsd_id
 
 
 def draw_scene(seed: int, size: int = SIZE, with_maps: bool = False):

@@ -1,7 +1,7 @@
-"""Make the phantom: NSD's tree, COCO's annotations and the truth behind them.
+"""Make the miniature: NSD's tree, COCO's annotations and the ground truth behind them.
 
-The simulated brains stand on fsaverage5 (10242 vertices a hemisphere) where NSD has
-fsaverage (163842); everything else follows NSD's layout.
+The simulated brains stand on fsaverage5 (10242 vertices a hemisphere) where NSD has fsaverage (163842);
+everything else follows NSD's layout.
 """
 
 import json
@@ -11,6 +11,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 
@@ -20,13 +21,14 @@ import yaml
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from ..settings import PhantomSettings
 from . import writer
-from .annotations import coco_annotations, spoil
-from .areas import BEST_INSTRUCTIONS, FAMILIES, REAL_SESSIONS, ROI_LABELS
+from .areas import BETA_VERSIONS, FAMILIES, REAL_SESSIONS, ROI_LABELS
 from .channels import COUNTS, Channels, picture_channels, stack_channels
+from .coco import coco_annotations, spoil
 from .cortex import HEMISPHERES
+from .errors import PhantomError
 from .experiment import (
+    N_SESSIONS,
     N_STIMULI,
     N_TRIALS,
     Experiment,
@@ -35,14 +37,15 @@ from .experiment import (
     stimulus_table,
     subject_name,
 )
-from .grid import Layout, make_layout
-from .scenes import Scene, draw_scene, stimulus_seed
+from .grid import MAX_VOXELS, MIN_VOXELS, SPACES, Layout, make_layout
+from .instructions import Instructions, read_instructions
+from .scenes import MAX_SEED, Scene, draw_scene, stimulus_seed
 from .subject_files import COLOURED, write_subject
 
 IMAGES_A_JOB = 24
 BYTES_AN_IMAGE = 20_000
 FIXED_BYTES = 30_000_000
-"""For the space check: compressed pictures, and tables that do not depend on the size."""
+"""For the space check: compressed images, and tables that do not depend on the size."""
 
 README = """Truth of a phantom dataset. Nothing here is a measurement of a brain.
 
@@ -65,44 +68,59 @@ voxels make a small grid.
 """
 
 
-class PhantomSpaceError(OSError):
-    """Not enough room on the disk; the message has both numbers."""
+@dataclass(frozen=True)
+class Plan:
+    """What is going to be written; the arguments of :func:`make_phantom`, checked."""
+
+    sessions: dict[int, int]
+    n_sessions: int
+    voxels: int
+    shared: int
+    seed: int
+    betas: str
+    space: str
+    instructions: Instructions
 
 
 def make_phantom(
     root: str | Path,
-    settings: PhantomSettings | None = None,
     subjects: Sequence[int] = (1, 2, 5, 7),
-    *,
+    sessions: int = 3,
+    sessions_of: Mapping[int, int] | None = None,
+    voxels: int = 1500,
+    shared: int = 150,
+    seed: int = 0,
     betas: str = "betas_fithrf_GLMdenoise_RR",
     space: str = "func1pt8mm",
-    sessions_by_subject: Mapping[int, int] | None = None,
-    n_jobs: int | None = None,
-    progress_bar: bool = True,
+    instructions: str | Path | None = None,
+    jobs: int | None = None,
 ) -> Path:
-    """Write a simulated Natural Scenes Dataset with known truth.
+    """Write a simulated Natural Scenes Dataset with known ground truth.
 
-    The tree appears under its name only when it is complete.  The same arguments give the
-    same bytes.
+    The tree appears under its name only when it is complete.  The same arguments give the same bytes, in one
+    process or in several.
 
     Parameters
     ----------
     root : path
-        Gets ``nsd``, ``coco`` and ``truth``.  An older phantom there is replaced at the end.
-    settings : config.PhantomSettings
-        Size and seed.
+        Gets ``nsd``, ``coco`` and ``truth``; a new or empty folder, or an older miniature, which is replaced.
     subjects : sequence of int
         NSD subjects to simulate, 1 to 8.
-    betas : str
-        One of :data:`.areas.BETA_VERSIONS`.
-    space : str
-        One of :data:`.grid.SPACES`.
-    sessions_by_subject : mapping of int to int
-        Sessions of some subjects; by default those who did not complete the real experiment have fewer than
-        ``settings.n_sessions``, in proportion.
-    n_jobs : int
+    sessions : int
+        Of subjects who completed all 40 sessions; the others have fewer, in proportion.
+    sessions_of : mapping of subject to int, optional
+        Sessions of single subjects, where they are to have fewer.
+    voxels : int
+        Of nsdgeneral in an average subject; subjects differ as NSD's do.
+    shared : int
+        Shared images among those of the sessions.
+    seed : int
+    betas : {"betas_assumehrf", "betas_fithrf", "betas_fithrf_GLMdenoise_RR"}
+    space : {"func1pt8mm", "func1mm"}
+    instructions : path, optional
+        See :func:`.instructions.read_instructions`.
+    jobs : int, optional
         Processes; all cores by default.
-    progress_bar : bool
 
     Returns
     -------
@@ -110,55 +128,76 @@ def make_phantom(
 
     Raises
     ------
-    ValueError
-        For subjects or sessions that NSD does not have.
-    FileExistsError
-        If ``root`` holds something that is no phantom.
-    PhantomSpaceError
-        If the disk has too little room; nothing is written then.
+    PhantomError
+        With the argument that is wrong, or where there is no room on the disk; nothing is written then.
+    OSError
+        Where the folder cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> root = make_phantom(tempfile.mkdtemp(), subjects=[1], sessions=1, voxels=100, shared=20, jobs=1)
+    >>> sorted(path.name for path in root.iterdir())
+    ['coco', 'nsd', 'truth']
     """
-    root, settings = Path(root).absolute(), settings or PhantomSettings()
-    sessions = _sessions(settings, subjects, sessions_by_subject or {})
-    if root.exists() and {path.name for path in root.iterdir()} - {"nsd", "coco", "truth"}:
-        raise FileExistsError(f"root {root} holds other things than a phantom; choose another root")
-    experiment = make_experiment(settings.n_sessions, settings.n_shared, settings.seed)
-    n_jobs = n_jobs or len(os.sched_getaffinity(0))
-    layouts = {s: make_layout(s, settings.n_voxels, settings.seed, space) for s in sessions}
-    nsd_ids = np.unique(np.concatenate([experiment.trials(s, n) for s, n in sessions.items()]))
-    _check_space(root, expected_bytes(layouts, sessions, len(nsd_ids)))
+    root, n_jobs = Path(root).resolve(), len(os.sched_getaffinity(0)) if jobs is None else jobs
+    plan = _checked(subjects, sessions, sessions_of or {}, voxels, shared, seed, betas, space, instructions)
+    if n_jobs < 1:
+        raise PhantomError(f"jobs is {jobs}; give at least 1")
+    _check_root(root)
+    experiment = make_experiment(plan.n_sessions, plan.shared, plan.seed)
+    layouts = {s: make_layout(s, plan.voxels, plan.seed, plan.space) for s in plan.sessions}
+    nsd_ids = np.unique(np.concatenate([experiment.trials(s, n) for s, n in plan.sessions.items()]))
+    _check_space(root, expected_bytes(layouts, plan.sessions, len(nsd_ids)))
     with _whole_or_nothing(root) as partial, threadpool_limits(1), _workers(n_jobs) as run:
-        channels, spoilt = _write_stimuli(partial, nsd_ids, experiment, settings.seed, run, progress_bar)
-        jobs = [
-            (
-                partial,
-                layouts[s],
-                channels.take(np.unique(experiment.trials(s, n))),
-                experiment,
-                n,
-                settings.seed,
-                betas,
-            )
-            for s, n in sessions.items()
-        ]
-        reports = _track(run(_subject_job, jobs), len(jobs), "subjects", progress_bar)
+        channels, spoilt = _write_stimuli(partial, nsd_ids, experiment, plan.seed, run)
+        tasks = [
+            (partial, layouts[s], channels.take(np.unique(experiment.trials(s, n))), experiment, n, plan.seed,
+             plan.betas, plan.instructions.speaks_of)
+            for s, n in plan.sessions.items()
+        ]  # fmt: skip
+        reports = list(_track(run(_subject_job, tasks), len(tasks), "subjects"))
         _write_shared_tables(
-            partial, layouts, experiment, dict(zip(sessions, reports, strict=True)), betas, spoilt
+            partial, plan, layouts, experiment, dict(zip(plan.sessions, reports, strict=True)), spoilt
         )
     return root
 
 
-def _sessions(settings, subjects, fewer):
-    unknown = [s for s in (*subjects, *fewer) if s not in range(1, 9)]
+def _checked(subjects, sessions, sessions_of, voxels, shared, seed, betas, space, instructions) -> Plan:
+    unknown = [s for s in (*subjects, *sessions_of) if s not in REAL_SESSIONS]
     if unknown or not subjects:
-        raise ValueError(f"subjects {unknown or '()'} do not exist; choose from 1 to 8")
-    usual = {s: max(1, settings.n_sessions * REAL_SESSIONS[s] // 40) for s in range(1, 9)}
-    sessions = {s: fewer.get(s, usual[s]) for s in sorted(set(subjects))}
-    wrong = {s: n for s, n in sessions.items() if not 1 <= n <= settings.n_sessions}
-    if wrong:
-        raise ValueError(
-            f"sessions_by_subject {wrong} must lie between 1 and n_sessions ({settings.n_sessions})"
+        raise PhantomError(
+            f"subject {unknown[0]} does not exist; choose from 1 to 8"
+            if unknown
+            else "name at least one subject"
         )
-    return sessions
+    if others := set(sessions_of) - set(subjects):
+        raise PhantomError(f"sessions are given for subject {min(others)}, which is not among the subjects")
+    for n, most in ((sessions, N_SESSIONS), *((n, sessions) for n in sessions_of.values())):
+        if not 1 <= n <= most:
+            raise PhantomError(f"{n} sessions are not possible; choose from 1 to {most}")
+    for name, value, low, high in (("voxels", voxels, MIN_VOXELS, MAX_VOXELS), ("seed", seed, 0, MAX_SEED)):
+        if not low <= value <= high:
+            raise PhantomError(f"{name} is {value}; choose from {low} to {high}")
+    for name, value, known in (("betas", betas, BETA_VERSIONS), ("space", space, SPACES)):
+        if value not in known:
+            raise PhantomError(f"{name} is {value!r}; choose from {', '.join(known)}")
+    each = {s: max(1, sessions * REAL_SESSIONS[s] // N_SESSIONS) for s in sorted(set(subjects))} | sessions_of
+    return Plan(each, sessions, voxels, shared, seed, betas, space, read_instructions(instructions))
+
+
+def _check_root(root: Path) -> None:
+    """Refuse what would be overwritten: only an older miniature is replaced."""
+    if not root.exists():
+        return
+    if not root.is_dir():
+        raise PhantomError(f"{root} is a file; name a new or empty folder")
+    found = sorted(path.name for path in root.iterdir())
+    ours = (root / "truth/README.txt").is_file() and set(found) <= {"nsd", "coco", "truth"}
+    if found and not ours:
+        raise PhantomError(
+            f"{root} holds {', '.join(found[:3])}, not a miniature; name a new or empty folder"
+        )
 
 
 def expected_bytes(layouts: Mapping[int, Layout], sessions: Mapping[int, int], n_images: int) -> int:
@@ -175,9 +214,9 @@ def _check_space(root, needed):
     folder = next(parent for parent in root.parents if parent.exists())
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise PhantomSpaceError(
-            f"the phantom needs about {needed / 1e6:.0f} MB but {folder} has {free / 1e6:.0f} MB free; "
-            "free some space, choose another build_root, or lower phantom.n_sessions or phantom.n_voxels"
+        raise PhantomError(
+            f"the miniature needs about {needed / 1e6:.0f} MB but {folder} has {free / 1e6:.0f} MB free; "
+            "free some space, choose another folder, or fewer sessions or voxels"
         )
 
 
@@ -217,8 +256,8 @@ def _end_with_parent():
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _track(results, n, what, progress_bar):
-    return list(tqdm(results, total=n, desc=f"phantom {what}", disable=not progress_bar))
+def _track(results, n, what):
+    return tqdm(results, total=n, desc=what, disable=None)  # no bar where nobody watches
 
 
 def _picture_job(arguments):
@@ -233,12 +272,12 @@ def _subject_job(arguments):
         return write_subject(*arguments)
 
 
-def _write_stimuli(root, nsd_ids, experiment: Experiment, seed, run, progress_bar) -> tuple[Channels, dict]:
+def _write_stimuli(root, nsd_ids, experiment: Experiment, seed, run) -> tuple[Channels, dict]:
     blocks = np.array_split(nsd_ids, max(1, len(nsd_ids) // IMAGES_A_JOB))
     rows, scenes = [], []
     with writer.ImageBrick(root / "nsd/nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5", N_STIMULI) as brick:
         results = run(_picture_job, [(block, seed) for block in blocks])
-        pictures = tqdm(results, total=len(blocks), desc="phantom pictures", disable=not progress_bar)
+        pictures = _track(results, len(blocks), "images")
         for block, drawn in zip(blocks, pictures, strict=True):
             for nsd_id, (chunk, channels, scene) in zip(block, drawn, strict=True):
                 brick.put(nsd_id, chunk)
@@ -280,7 +319,7 @@ def _write_stimulus_truth(folder, channels: Channels, coco_ids, scenes: Sequence
     table.to_parquet(folder / "stimuli.parquet", index=False)
 
 
-def _write_shared_tables(root, layouts, experiment: Experiment, reports, betas, spoilt):
+def _write_shared_tables(root, plan: Plan, layouts, experiment: Experiment, reports, spoilt):
     variables = {
         "basiccnt": experiment.basiccnt(),
         "masterordering": experiment.masterordering[None],
@@ -298,8 +337,8 @@ def _write_shared_tables(root, layouts, experiment: Experiment, reports, betas, 
     shared = (experiment.sharedix - 1).tolist()
     expected = {
         "name": "phantom (simulated)",
-        "betas": betas,
-        "space": any_layout.space,
+        "betas": plan.betas,
+        "space": plan.space,
         "stimuli_shape": [N_STIMULI, *writer.IMAGE_SHAPE],
         "stim_info_rows": N_STIMULI,
         "subjectim_first": experiment.subjectim[0, :3].tolist(),
@@ -309,7 +348,10 @@ def _write_shared_tables(root, layouts, experiment: Experiment, reports, betas, 
         "subjects": {subject: report.expected for subject, report in reports.items()},
     }
     families = {
-        family: {"scene_channels": list(COUNTS[family]), "best_instructions": list(BEST_INSTRUCTIONS[family])}
+        family: {
+            "scene_channels": list(COUNTS[family]),
+            "best_instructions": list(plan.instructions.speaks_of[family]),
+        }
         for family in FAMILIES
     }
     planted = {subject_name(subject): report.planted for subject, report in reports.items()} | {

@@ -20,20 +20,6 @@ FAMILIES = (
 )
 """Kinds of drawn content that a voxel can be tuned to."""
 
-BEST_INSTRUCTIONS = {
-    "energy": (),
-    "colour": ("IU1",),
-    "faces": ("VQ2",),
-    "bodies": ("VQ2",),
-    "animals": ("IU3",),
-    "food": ("IU2",),
-    "words": ("VQ1", "IC"),
-    "places": ("CR", "SR", "VQ3"),
-    "objects": ("VQ1", "IC"),
-    "relations": ("VR",),
-}
-"""Instructions whose answer speaks of a family, the most specific first; none for low-level energy."""
-
 
 @dataclass(frozen=True)
 class Area:
@@ -73,7 +59,7 @@ EARLY = {
     "V3": ({"energy": 0.66, "colour": 0.26, "objects": 0.08}, 1.15),
     "hV4": ({"colour": 0.56, "energy": 0.26, "objects": 0.10, "food": 0.08}, 1.15),
 }
-"""Profile and reliability of the retinotopic areas, which :mod:`.retinotopy` places."""
+"""Profile and reliability of the retinotopic areas, which :mod:`.cortex` places."""
 
 AREAS = (
     Area("OFA", "floc-faces", (40, -77, -12), (0.022, 0.03),

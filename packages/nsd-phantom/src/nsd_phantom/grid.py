@@ -1,4 +1,4 @@
-"""Voxel grid of a phantom subject: where the folded surface meets a small slab.
+"""Voxel grid of a simulated subject: where the folded surface meets a small slab.
 
 NSD's voxels are 1.8 mm, or 1 mm in its finer space.  A phantom subject keeps that affine but has a small
 head: the surface is shrunk until nsdgeneral has as many voxels as asked for, the same number in either space.
@@ -18,6 +18,8 @@ SPACES = {"func1pt8mm": ("func1pt8", 1.8), "func1mm": ("func1pt0", 1.0)}
 DEPTHS = {"layerB1": 0.25, "layerB2": 0.5, "layerB3": 0.75}
 """Cortical depths between the white (0) and the pial (1) surface."""
 MARGIN = 2
+MIN_VOXELS, MAX_VOXELS = 100, 6000
+"""Of nsdgeneral in an average subject: enough for every area, and no more than the mesh has points for."""
 
 
 @dataclass(frozen=True)

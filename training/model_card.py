@@ -9,10 +9,11 @@ from pathlib import Path
 import torch
 import transformers
 
-from ..artifacts import processor
-from ..tables import INSTRUCTIONS
+from brainalign_utils.artifacts import processor
+from nsd_phantom.instructions import read_instructions
+from nsd_phantom.scenes import HELD_OUT_SEEDS
+
 from .measuring import held_out, load, score_answers, score_captions, score_probe, score_retrieval
-from .scenes import HELD_OUT_SEEDS
 from .training_data import Pool, make_pool
 
 TARGETS = {"IU1": 0.95, "CR": 0.95, "VQ2": 0.85, "IU3": 0.85, "IU2": 0.85, "IC": 0.70, "named": 0.90}
@@ -31,7 +32,7 @@ _HEAD = """# Tiny checkpoints of the phantom
 They stand in for the published models in the simulated study, in the same classes and file formats.
 They know drawn scenes and nothing else: nothing found with them is a finding about published models.
 
-**Data.** {n_scenes} drawn scenes (`phantom.scenes.TRAINING_SEEDS`), mirrored at random. No stimulus of
+**Data.** {n_scenes} drawn scenes (`nsd_phantom.scenes.TRAINING_SEEDS`), mirrored at random. No stimulus of
 any study is among them. Pictures have 64 pixels, as the processors make them of 425.
 
 **Training.** AdamW, cosine over steps, one thread, seeded; `make phantom-models` repeats it. ViT learns
@@ -136,7 +137,7 @@ def _markdown(card: dict) -> str:
         "",
         f"| | aimed for | {' | '.join(mllms)} |",
         f"|---|---|{'---|' * len(mllms)}",
-        *(_score_row(f"{row.id}: {row.text}", row.id, rows, mllms) for row in INSTRUCTIONS),
+        *(_score_row(f"{id}: {text}", id, rows, mllms) for id, text in read_instructions().texts.items()),
         _score_row("things named in captions", "named", rows, mllms),
         _score_row("a grey picture instead, mean", "blank", rows, mllms),
         "",

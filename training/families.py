@@ -4,19 +4,16 @@ from dataclasses import dataclass
 
 import torch
 
-from .. import models as model_table
-from ..features.mplug_owl import IMAGE_TOKEN_INDEX
-from ..tables import INSTRUCTION_BY_ID
+from brainalign_utils.features.mplug_owl import IMAGE_TOKEN_INDEX
+from nsd_phantom.instructions import read_instructions
+
 from .checkpoint_shapes import BOS, EOS, IMAGE, MEAN, N_QUERIES, PAD, STD, make_tokenizer
 
-PROMPTS = {
-    "instructblip": "{instruction}",
-    "idefics": model_table.IDEFICS_PROMPT.replace(
-        "<image>", "<fake_token_around_image><image><fake_token_around_image>"
-    ),
-    "mplug-owl": model_table.MPLUG_OWL_PROMPT,
-    "blip2": model_table.BLIP2_PROMPT,
-}
+INSTRUCTIONS = read_instructions()
+PROMPTS = dict(INSTRUCTIONS.prompts)
+PROMPTS["idefics"] = PROMPTS["idefics"].replace(
+    "<image>", "<fake_token_around_image><image><fake_token_around_image>"
+)
 """Prompts as the processors lay them out, by checkpoint name."""
 
 
@@ -97,7 +94,7 @@ class Tokens:
 
 def instruction_text(instruction_id: str) -> str:
     """Text of one of the paper's instructions."""
-    return INSTRUCTION_BY_ID[instruction_id].text
+    return INSTRUCTIONS.texts[instruction_id]
 
 
 def to_pixels(images) -> torch.Tensor:

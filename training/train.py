@@ -1,7 +1,7 @@
 """Training of the tiny checkpoints: vision first, then each model end to end.
 
-``python -m brainalign_utils.phantom.training --out FOLDER`` trains all of them.  Steps are counted, never
-timed, and every random number comes from a seed: the same command gives the same weights on the
+``python -m training.train --out FOLDER``, at the root of the project, trains all of them.  Steps are counted,
+never timed, and every random number comes from a seed: the same command gives the same weights on the
 same machine and number of threads.  ``--device cuda`` rounds otherwise.
 """
 
@@ -17,12 +17,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from nsd_phantom.scenes import TRAINING_SEEDS
+
 from .checkpoint_shapes import make_model, save_checkpoint
 from .families import to_pixels, vision_states
 from .measuring import load
 from .model_card import machine, write_card
 from .objectives import AttributeHeads, text_loss
-from .scenes import TRAINING_SEEDS
 from .towers import origin_weights, tower_weights
 from .training_data import N_PATCHES, Pool, make_pool
 

@@ -10,11 +10,12 @@ import torch
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModel, AutoModelForImageTextToText, AutoProcessor
 
-from ..features.mplug_owl import MplugOwlProcessor
-from ..tables import INSTRUCTIONS
-from .answers import answers, captions
+from brainalign_utils.features.mplug_owl import MplugOwlProcessor
+from nsd_phantom.answers import answers, captions
+from nsd_phantom.instructions import read_instructions
+from nsd_phantom.scenes import HELD_OUT_SEEDS, draw_scene
+
 from .families import PROMPTS, instruction_text, to_pixels
-from .scenes import HELD_OUT_SEEDS, draw_scene
 from .training_data import Pool
 
 _BATCH = 50
@@ -68,12 +69,12 @@ def score_answers(name: str, model, processor, images, scenes) -> dict[str, floa
     """
     scores, grey = {}, [Image.new("RGB", images[0].size, (128, 128, 128))]
     blank = []
-    for row in INSTRUCTIONS:
-        truth = [answers(scene)[row.id] for scene in scenes]
-        given = generate(name, model, processor, images, row.text)
-        scores[row.id] = float(np.mean([a == b for a, b in zip(given, truth, strict=True)]))
-        blank.append(np.mean([t == generate(name, model, processor, grey, row.text)[0] for t in truth[:50]]))
-        if row.id == "IC":
+    for id, text in read_instructions().texts.items():
+        truth = [answers(scene)[id] for scene in scenes]
+        given = generate(name, model, processor, images, text)
+        scores[id] = float(np.mean([a == b for a, b in zip(given, truth, strict=True)]))
+        blank.append(np.mean([t == generate(name, model, processor, grey, text)[0] for t in truth[:50]]))
+        if id == "IC":
             scores["named"] = _share_named(given, scenes)
     scores["blank"] = float(np.mean(blank))
     return scores

@@ -3,16 +3,20 @@
 import hashlib
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-import brainalign_utils.phantom
-from brainalign_utils.phantom import families, measuring, training
-from brainalign_utils.phantom.answers import answers, captions
-from brainalign_utils.phantom.checkpoint_shapes import (
+from brainalign_utils.models import BLIP2_PROMPT, IDEFICS_PROMPT, MPLUG_OWL_PROMPT
+from brainalign_utils.tables import INSTRUCTIONS
+from nsd_phantom import CHECKPOINTS as SHIPPED
+from nsd_phantom.answers import answers, captions
+from nsd_phantom.instructions import read_instructions
+from nsd_phantom.scenes import HELD_OUT_SEEDS, TRAINING_SEEDS, draw_scene
+from training import families, measuring
+from training import train as training
+from training.checkpoint_shapes import (
     EOS,
     NAMES,
     UNK,
@@ -21,13 +25,10 @@ from brainalign_utils.phantom.checkpoint_shapes import (
     make_tokenizer,
     save_checkpoint,
 )
-from brainalign_utils.phantom.model_card import TARGETS
-from brainalign_utils.phantom.scenes import HELD_OUT_SEEDS, TRAINING_SEEDS, draw_scene
-from brainalign_utils.phantom.towers import origin_weights, tower_weights
-from brainalign_utils.phantom.training_data import ATTRIBUTES, CLASSES, make_pool, shrink
-from brainalign_utils.tables import INSTRUCTIONS
+from training.model_card import TARGETS
+from training.towers import origin_weights, tower_weights
+from training.training_data import ATTRIBUTES, CLASSES, make_pool, shrink
 
-SHIPPED = Path(brainalign_utils.phantom.__file__).parent / "checkpoints"
 MLLMS = ("instructblip", "idefics", "mplug-owl")
 
 
@@ -47,6 +48,14 @@ def pool():
 @pytest.fixture(scope="module")
 def seen():
     return measuring.held_out(24)
+
+
+def test_the_tiny_models_were_trained_on_what_the_study_asks():
+    """The miniature has a table of its own; an instruction or prompt that changes in one place is noticed."""
+    ours = read_instructions()
+    assert list(ours.texts.items()) == [(row.id, row.text) for row in INSTRUCTIONS]
+    asked = {"blip2": BLIP2_PROMPT, "idefics": IDEFICS_PROMPT, "mplug-owl": MPLUG_OWL_PROMPT}
+    assert ours.prompts == {"instructblip": "{instruction}", **asked}
 
 
 def test_pool_holds_what_is_drawn(pool):

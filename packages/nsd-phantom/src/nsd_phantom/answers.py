@@ -4,10 +4,10 @@ Every answer follows one template and lists things in one order (people, animals
 food with its table, signs), so that exactly one wording is right.
 """
 
+from .arrangement import table_foods
 from .backdrops import INDOOR, OUTDOOR
 from .content import CLOTHES, FOODS, FURNITURE, FURS, KINDS, RIDES, VEHICLES
 from .drawing import COLOURS
-from .layout import table_foods
 from .scenes import Scene
 
 _NUMBERS = ("no", "one", "two", "three", "four")

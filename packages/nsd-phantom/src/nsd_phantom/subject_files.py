@@ -1,5 +1,6 @@
 """Everything on disk that belongs to one phantom subject."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from . import writer
-from .areas import BEST_INSTRUCTIONS, FAMILIES, LOST_LABELS, ROI_LABELS
+from .areas import FAMILIES, LOST_LABELS, ROI_LABELS
 from .brain import Brain, make_brain, session_betas
 from .channels import Channels
 from .cortex import HEMISPHERES, load_mesh
@@ -69,6 +70,7 @@ def write_subject(
     n_sessions: int,
     seed: int,
     version: str,
+    speaks_of: Mapping[str, tuple[str, ...]],
 ) -> SubjectReport:
     """Simulate one subject and write all its files.
 
@@ -83,6 +85,8 @@ def write_subject(
     n_sessions, seed : int
     version : str
         Of the betas.
+    speaks_of : mapping of content family to tuple of str
+        Instructions whose answers speak of it.
     """
     folders = _Folders(root, layout.subject, layout.space, version)
     planted = _plants(layout, n_sessions, seed)
@@ -113,7 +117,7 @@ def write_subject(
     _write_surfaces(folders, layout, seed)
     behaviour = response_table(experiment, layout.subject, n_sessions, seed)
     writer.write_table(folders.ppdata / "behav/responses.tsv", behaviour, sep="\t", index=False, na_rep="NaN")
-    _write_truth(folders, layout, brain, planted)
+    _write_truth(folders, layout, brain, planted, speaks_of)
     return SubjectReport(_expected(layout, ncsnr, trials, first), _planted_table(layout, planted))
 
 
@@ -275,7 +279,7 @@ def _write_surfaces(folders, layout: Layout, seed):
                 writer.write_surface(folders.labels / f"{side}.{volume}.mgz", labels[to_fsaverage])
 
 
-def _write_truth(folders, layout: Layout, brain: Brain, planted):
+def _write_truth(folders, layout: Layout, brain: Brain, planted, speaks_of):
     """Signals as ``signal.npz``, everything per voxel as ``voxels.parquet``."""
     folders.truth.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(
@@ -299,7 +303,7 @@ def _write_truth(folders, layout: Layout, brain: Brain, planted):
             table[f"{name}_{family}"] = values
     best = np.array(FAMILIES)[brain.fraction.argmax(axis=1)]
     table["family"] = np.where(brain.ncsnr > 0, best, "none")
-    table["best_instructions"] = [" ".join(BEST_INSTRUCTIONS.get(family, ())) for family in table["family"]]
+    table["best_instructions"] = [" ".join(speaks_of.get(family, ())) for family in table["family"]]
     table["saturated"] = np.isin(np.arange(len(table)), [voxel for *_, voxel, _ in planted["saturated"]])
     table["constant"] = np.isin(np.arange(len(table)), list(planted["constant"]))
     table["nan_ncsnr"] = np.isin(np.arange(len(table)), planted["nan_ncsnr"])

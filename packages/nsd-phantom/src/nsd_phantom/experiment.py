@@ -12,6 +12,8 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from .errors import PhantomError
+
 N_STIMULI, N_PER_SUBJECT, N_SHARED, N_SUBJECTS = 73000, 10000, 1000, 8
 N_SESSIONS, N_TRIALS, N_RUNS, N_SLOTS = 40, 750, 12, 75
 RUN_TRIALS = (63, 62) * 6
@@ -77,15 +79,15 @@ def make_experiment(n_sessions: int, n_shared: int, seed: int) -> Experiment:
 
     Raises
     ------
-    ValueError
+    PhantomError
         If the sessions cannot hold that many shared pictures, or too few own ones exist.
     """
     n_pictures = N_TRIALS * n_sessions // 3
     lowest, highest = max(20, n_pictures - (N_PER_SUBJECT - N_SHARED)), min(N_SHARED, n_pictures - 20)
     if not lowest <= n_shared <= highest:
-        raise ValueError(
-            f"n_shared is {n_shared}, but {n_sessions} session(s) show {n_pictures} pictures three times; "
-            f"set n_shared between {lowest} and {highest}, or change n_sessions"
+        raise PhantomError(
+            f"{n_shared} shared images do not fit: {n_sessions} session(s) show {n_pictures} images 3 times; "
+            f"take {lowest} to {highest} shared ones, or another number of sessions"
         )
     rng = np.random.default_rng([seed, 21])
     sharedix = _shared_pictures(rng)
@@ -99,7 +101,7 @@ def make_experiment(n_sessions: int, n_shared: int, seed: int) -> Experiment:
 
 def special_pairs() -> dict[int, int]:
     """Shared number to 73k id, both 1-based, of NSD's 100 special pictures (its published file names)."""
-    text = resources.files("brainalign_utils").joinpath("data/nsd_special100_names.txt").read_text()
+    text = resources.files(__package__).joinpath("nsd_special100_names.txt").read_text()
     return {int(a): int(b) for a, b in re.findall(r"shared(\d+)_nsd(\d+)", text)}
 
 

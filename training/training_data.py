@@ -6,17 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from ..tables import INSTRUCTIONS
-from .answers import answers, captions
-from .backdrops import INDOOR, OUTDOOR
-from .content import CLOTHES, FOODS, FURNITURE, FURS, KINDS, RIDES, VEHICLES
-from .drawing import COLOURS
-from .scenes import SIZE, Drawing, draw_scene
+from nsd_phantom.answers import answers, captions
+from nsd_phantom.backdrops import INDOOR, OUTDOOR
+from nsd_phantom.content import CLOTHES, FOODS, FURNITURE, FURS, KINDS, RIDES, VEHICLES
+from nsd_phantom.drawing import COLOURS
+from nsd_phantom.instructions import read_instructions
+from nsd_phantom.scenes import SIZE, Drawing, draw_scene
 
 IMAGE_SIZE = 64
 PATCH_SIZE = 8
 N_PATCHES = (IMAGE_SIZE // PATCH_SIZE) ** 2
-INSTRUCTION_IDS = tuple(row.id for row in INSTRUCTIONS)
+INSTRUCTION_IDS = tuple(read_instructions().texts)
 
 _PEOPLE = tuple(f"{kind} {colour}" for kind in KINDS for colour in CLOTHES)
 _THINGS = (

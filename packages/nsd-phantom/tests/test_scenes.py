@@ -10,12 +10,12 @@ import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from brainalign_utils.phantom import drawing as drawing_module
-from brainalign_utils.phantom import scenes
-from brainalign_utils.phantom.annotations import coco_annotations, spoil
-from brainalign_utils.phantom.answers import answers, captions
-from brainalign_utils.phantom.drawing import COLOURS, colour_shares
-from brainalign_utils.tables import INSTRUCTIONS
+from nsd_phantom import drawing as drawing_module
+from nsd_phantom import scenes
+from nsd_phantom.answers import answers, captions
+from nsd_phantom.coco import coco_annotations, spoil
+from nsd_phantom.drawing import COLOURS, colour_shares
+from nsd_phantom.instructions import read_instructions
 
 SEEDS = range(40)
 
@@ -60,8 +60,8 @@ def test_seed_ranges_never_meet():
     [
         (lambda: scenes.draw_scene(-1), "seed -1 and size 425"),
         (lambda: scenes.draw_scene(0, 8), "seed 0 and size 8"),
-        (lambda: scenes.stimulus_seed(73_000), "nsd_id 73000 with study seed 0"),
-        (lambda: scenes.stimulus_seed(0, 50), "study seed 50"),
+        (lambda: scenes.stimulus_seed(73_000), "nsd_id 73000 with seed 0 has no scene"),
+        (lambda: scenes.stimulus_seed(0, 50), "with seed 50 has no scene; take 0 to 72999 and 0 to 12"),
     ],
 )
 def test_bad_arguments(call, expectation):
@@ -165,7 +165,7 @@ def test_relation_joins_the_right_things(many_scenes):
 
 
 def test_no_answer_dominates(many_scenes):
-    table = {row.id: Counter() for row in INSTRUCTIONS}
+    table = {id: Counter() for id in read_instructions().texts}
     for scene in many_scenes:
         for instruction, answer in answers(scene).items():
             table[instruction][answer] += 1

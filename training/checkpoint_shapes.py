@@ -32,10 +32,14 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.models.idefics.image_processing_pil_idefics import IdeficsImageProcessorPil
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from .. import models as model_table
-from ..features.mplug_owl import MplugOwlConfig, MplugOwlForConditionalGeneration, MplugOwlProcessor
-from ..tables import INSTRUCTIONS
-from .answers import vocabulary
+from brainalign_utils.features.mplug_owl import (
+    MplugOwlConfig,
+    MplugOwlForConditionalGeneration,
+    MplugOwlProcessor,
+)
+from nsd_phantom.answers import vocabulary
+from nsd_phantom.instructions import read_instructions
+
 from .training_data import IMAGE_SIZE, PATCH_SIZE
 
 WIDTH, N_HEADS, MLP = 96, 4, 192
@@ -50,7 +54,7 @@ MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 NAMES = ("vit", "instructblip", "idefics", "mplug-owl", "blip2", "clip")
 
-_PROMPTS = (model_table.MPLUG_OWL_PROMPT, model_table.IDEFICS_PROMPT, model_table.BLIP2_PROMPT)
+_INSTRUCTIONS = read_instructions()
 _PARAPHRASE = """
 and any are be briefly by can color colour colours count describe detail dominant environment food give how if
 image in is it kind list look main many me name of on or people person photo photograph picture place please
@@ -64,7 +68,7 @@ short task
 
 def words() -> list[str]:
     """The vocabulary: specials, then all words of answers, captions, instructions, prompts, paraphrases."""
-    texts = [*vocabulary(), *(row.text for row in INSTRUCTIONS), *_PROMPTS, _PARAPHRASE]
+    texts = [*vocabulary(), *_INSTRUCTIONS.texts.values(), *_INSTRUCTIONS.prompts.values(), _PARAPHRASE]
     text = re.sub(r"<\w+>|\{\w+\}", " ", " ".join(texts)).lower()
     return [*SPECIAL, *sorted(set(re.findall(r"\w+|[^\w\s]", text)) | set(".,?!':"))]
 
