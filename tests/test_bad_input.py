@@ -18,6 +18,7 @@ import pytest
 from fixtures.unprivileged import nobody, reachable_folder
 
 from brainalign_utils import cli
+from brainalign_utils.artifacts import hold_study
 from brainalign_utils.settings import project_root
 
 REAL = "data: nsd\n"
@@ -389,6 +390,21 @@ def test_a_notebook_in_papermill(row, papermill_runs):
     assert done.returncode == 1 and re.match(message, done.stderr.rstrip().splitlines()[-1]), done.stderr
     (error,) = (o for cell in notebook.cells for o in cell.get("outputs", ()) if o.output_type == "error")
     assert len(error.traceback) == 1 and re.match(message, error.traceback[0])
+
+
+def test_a_study_that_runs_already(here, capfd):
+    options = ["--settings", "good.yml", "--profile", "local", "--cores", "1"]
+    held = hold_study(here / "good")
+    status = cli.main(["check", "study", *options])
+    check(status, 1, "another run is at work in .*/good; wait for it to end", *capfd.readouterr())
+    held.release()
+    assert cli.main(["check", "study", *options]) == 0
+
+
+def test_a_cluster_that_is_not_there(here, monkeypatch, capfd):
+    monkeypatch.setenv("PATH", str(here))
+    status = cli.main(["check", "study", "--settings", "good.yml", "--profile", "slurm", "--cores", "1"])
+    check(status, 1, "PROFILE=slurm needs Slurm's sbatch, which this machine lacks", *capfd.readouterr())
 
 
 def test_any_path_reaches_the_workflow(tmp_path):
