@@ -40,9 +40,10 @@ def titled(table, form=None):
     """
     if form is not None:
         forms = form if isinstance(form, dict) else dict.fromkeys(table.columns, form)
-        table = table.apply(lambda column: column.map(lambda value: _written(value, forms[column.name])))
+        table = table.apply(lambda column: column.map(written, form=forms[column.name]))
     return table.rename(title_of) if table.ndim == 1 else table.rename(index=title_of, columns=title_of)
 
 
-def _written(value, form: str) -> str:
+def written(value, form: str = "{:.2f}") -> str:
+    """A number as readers see it; "undefined" where it is."""
     return "undefined" if pd.isna(value) else form.format(value)

@@ -1,5 +1,8 @@
 # ---
 # jupyter:
+#   brainalign:
+#     reads: scores samples nulls voxels ceilings
+#     settings: data subjects models stats
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -13,23 +16,25 @@
 # architectures with random weights, in early visual cortex and in regions for bodies, faces, places and words.
 
 # %% tags=["parameters"]
-settings_file = "workflow/config/phantom.yml"
+settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
 import pandas as pd
+from myst_nb import glue
 
 from brainalign_utils import figures
+from brainalign_utils.models import MODEL_BY_ID
 from brainalign_utils.results import ledger, model_tests, study
 from brainalign_utils.settings import load_settings
 from brainalign_utils.tables import PAPER_GROUPS
-from brainalign_utils.titles import title_of, titled
+from brainalign_utils.titles import title_of, titled, written
 
 settings = load_settings(settings_file)
 
 # %% [markdown]
 # ## From scores to one number per model and region
 #
-# The table takes, for each region, the layer of the model's answer-giving component with the best cross-validated score on training pictures; averages over the
+# The table takes, for each region, the layer of the model's answer-giving component with the best cross-validated score on training images; averages over the
 # instructions; divides by the noise ceiling; and averages over the region's voxels whose ceiling reaches the threshold.
 
 # %%
@@ -48,19 +53,30 @@ fig = figures.plot_models(table[table.roi.isin(PAPER_GROUPS)], rois=PAPER_GROUPS
 figures.save_figure(
     fig, table, "figure_2", settings,
     caption="Ceiling-normalised alignment of each model with six groups of regions. Small points: single subjects; "
-    "marker and bar: mean and 95 % interval over resampled test pictures, which also give q; grey: range under shuffled rows.",
+    "marker and bar: mean and 95 % interval over resampled test images, which also give q; grey: range under shuffled rows.",
     alt=figures.alt_models(table),
-    command="make figure NOTEBOOK=06_compare_models",
 )  # fmt: skip
 
 # %% [markdown]
 # Read each panel from left to right: a point at 1 would predict all that can be predicted in that region, given its noise;
-# the grey band is what a regression on shuffled pictures reaches. The small points are the single subjects. With four of them, agreement
+# the grey band is what a regression on shuffled images reaches. The small points are the single subjects. With four of them, agreement
 # between points says more than any test across subjects could.
-#
-# In this build ({{ study.data }}) the highest mean is that of {{ figure_2.best.early }} in early visual areas and of {{ figure_2.best.higher }} in higher ones.
-# Trained models lie above the same architectures with random weights in {{ figure_2.n_trained_above_random }} comparisons of a model and
-# a region; shuffled rows reach from {{ figure_2.null_low }} to {{ figure_2.null_high }}.
+
+# %%
+roles = mean.groupby(lambda model: MODEL_BY_ID[model].role).mean().reindex(["mllm", "vision", "multimodal", "baseline"])
+trained = mean[[f"{model}-random" in mean.index for model in mean.index]]
+gain = (trained - mean.loc[trained.index + "-random"].values).stack().dropna()
+numbers = roles.map(written).T.to_dict() | {
+    "best": {roi: f"{title_of(mean[roi].idxmax())} ({mean[roi].max():.2f})" for roi in ("prf-visual", "higher")},
+    "trained_above_random": f"{(gain > 0).sum()} of {len(gain)}",
+    "chance": {"low": written(everyone.null_low.min()), "high": written(everyone.null_high.max())},
+}
+glue("models", numbers, display=False)
+
+# %% [markdown]
+# In this build ({{ study.data }}) the highest mean is that of {{ models.best["prf-visual"] }} in early visual areas and of {{ models.best.higher }} in higher ones.
+# Trained models lie above the same architectures with random weights in {{ models.trained_above_random }} comparisons of a model and
+# a region; shuffled rows reach from {{ models.chance.low }} to {{ models.chance.high }}.
 #
 # What the threshold on the ceiling drops is part of the result: a mean over a few good voxels is not a mean over the region.
 
@@ -92,7 +108,7 @@ titled(ledger.convention_table(choices, "places"), "{:.2f}")
 #
 # Two bar charts, one a region, do not show that a model's lead is larger in one of them: the difference of the differences needs a test of
 # its own. For each model against the reference, one test over all six groups: a small *q* says that its lead is not the same everywhere. The
-# test rests on resampled test pictures, which all models and regions share. Single voxels are tested on [a page of their own](08_test_voxels).
+# test rests on resampled test images, which all models and regions share. Single voxels are tested on [a page of their own](08_test_voxels).
 
 # %%
 samples = model_tests.model_samples(settings, settings.models)

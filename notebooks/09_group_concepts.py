@@ -1,5 +1,9 @@
 # ---
 # jupyter:
+#   brainalign:
+#     reads: dataset responses scores predictions voxels
+#     settings: data coco_root subjects models partition stats
+#     writes: concepts
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -9,14 +13,15 @@
 # %% [markdown]
 # # Visual concepts
 #
-# The paper's figure 4. Test pictures are grouped by what COCO's annotations say is in them: people, animals, food, vehicles; few or many objects;
+# The paper's figure 4. Test images are grouped by what COCO's annotations say is in them: people, animals, food, vehicles; few or many objects;
 # indoors or outdoors. Within a group, does the instruction that asks for it predict the brain better than others?
 
 # %% tags=["parameters"]
-settings_file = "workflow/config/phantom.yml"
+settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
 import pandas as pd
+from myst_nb import glue
 
 from brainalign_utils import figures, nsd, store
 from brainalign_utils.figures import show
@@ -33,14 +38,14 @@ objects = coco.read_objects(settings.paths.coco, nsd.read_stim_info(settings.pat
 # ## Groups
 #
 # The groups overlap. "Count-related" groups are defined by how many objects there are, "recognition-related" ones by
-# what they are; the table says how each is decided and how many test pictures it has. COCO outlines a crowd as one region:
-# it counts as ten objects of its kind, so a picture with a crowd is never one of few objects or of one dominant object. Objects
+# what they are; the table says how each is decided and how many test images it has. COCO outlines a crowd as one region:
+# it counts as ten objects of its kind, so an image with a crowd is never one of few objects or of one dominant object. Objects
 # without a usable outline (fewer than three points, or no area) are left out, as are those that lie outside the crop.
 
 # %%
 groups = concepts.concept_groups(objects, ids)
 rows = [
-    {"group": c.title, "kind": c.kind, "a picture counts if": c.definition, "pictures": groups[c.id].sum()}
+    {"group": c.title, "kind": c.kind, "an image counts if": c.definition, "images": groups[c.id].sum()}
     for c in concepts.CONCEPTS
 ]
 show.WordTable(pd.DataFrame(rows))
@@ -62,16 +67,25 @@ shown = shown.sort_values("instruction", key=lambda c: c.map(order), kind="stabl
 fig = figures.plot_concepts(shown)
 figures.save_figure(
     fig, trained, "figure_4", settings,
-    caption="Normalised alignment within groups of test pictures, by instruction; mean over models and subjects.",
+    caption="Normalised alignment within groups of test images, by instruction; mean over models and subjects.",
     alt=figures.alt_concepts(shown),
-    command="make figure NOTEBOOK=09_group_concepts",
 )  # fmt: skip
 
+# %%
+of_group = trained.groupby(["title", "instruction"])["mean"].mean().unstack()
+spread = of_group.max(axis=1) - of_group.min(axis=1)
+numbers = {
+    "spread": f"{spread.median():.3f}",
+    "widest": f"{spread.idxmax()} ({spread.max():.3f})",
+    "groups": f"{of_group.mean(axis=1).min():.2f} to {of_group.mean(axis=1).max():.2f}",
+}
+glue("concepts", numbers, display=False)
+
 # %% [markdown]
-# Compare along a row, not down a column: groups differ in how much their pictures vary, and a group of similar pictures gives low
-# correlations to every model. Small groups are noisy; groups with too few pictures are left out. In this build ({{ study.data }}) the best and the worst
-# instruction of a group differ by {{ figure_4.spread }} in the median group, and most in the group *{{ figure_4.widest }}*; the groups themselves
-# differ more, from {{ figure_4.groups }}.
+# Compare along a row, not down a column: groups differ in how much their images vary, and a group of similar images gives low
+# correlations to every model. Small groups are noisy; groups with too few images are left out. In this build ({{ study.data }}) the best and the worst
+# instruction of a group differ by {{ concepts.spread }} in the median group, and most in the group *{{ concepts.widest }}*; the groups themselves
+# differ more, from {{ concepts.groups }}.
 
 # %% [markdown]
 # Count-related instructions ask for a number (IU3), recognition-related ones to name what is there (VQ1, VQ2, IU2, SR, CR); the others ask for colour, layout,

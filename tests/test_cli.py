@@ -81,7 +81,7 @@ def test_doctor_on_a_folder_that_is_not_there(tmp_path, capsys):
         (["download", "--settings", "nowhere.yml"], "settings file nowhere.yml does not exist"),
         (
             ["doctor", "--nsd", ".", "--expected", "nowhere.yml"],
-            "nowhere.yml is no file; --expected takes",
+            "nowhere.yml does not exist; --expected takes",
         ),
         (["plan", "--settings", "nowhere.yml"], "settings file nowhere.yml does not exist"),
         (["fetch-models", "instruct-blip"], "unknown model instruct-blip"),

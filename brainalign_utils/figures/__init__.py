@@ -3,11 +3,9 @@
 
 from .alignment import alt_layers, alt_models, component_title, plot_ablations, plot_layers, plot_models
 from .checks import (
-    alt_benchmark,
     alt_ceilings,
     alt_choices,
     alt_recovery,
-    plot_benchmark,
     plot_ceiling_scatter,
     plot_ceilings,
     plot_choices,
@@ -35,4 +33,4 @@ from .partition import (
     plot_venns,
 )
 from .saving import SavedFigure, save_figure
-from .style import STYLE
+from .style import STYLE, new_figure

@@ -8,6 +8,7 @@ from functools import wraps
 
 import matplotlib as mpl
 import matplotlib.style
+import numpy as np
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
@@ -87,12 +88,16 @@ STYLE = [
 """For ``pyplot.style.use``: matplotlib's own defaults, whatever a matplotlibrc says, and then the book's."""
 
 
+_PRINTED = {"legacy": False, "precision": 8, "floatmode": "maxprec", "suppress": False, "sign": "-"}
+"""NumPy's own print options: matplotlib names parts of an SVG by the printed form of numbers."""
+
+
 def styled(function):
-    """Run a drawing function in :data:`STYLE`; matplotlib's settings stay as they were."""
+    """Run a drawing function in :data:`STYLE`; settings of matplotlib and NumPy stay as they were."""
 
     @wraps(function)
     def wrapper(*args, **kwargs):
-        with mpl.style.context(STYLE):
+        with mpl.style.context(STYLE), np.printoptions(**_PRINTED, formatter=None):
             return function(*args, **kwargs)
 
     return wrapper
@@ -100,7 +105,22 @@ def styled(function):
 
 @styled
 def new_figure(height: float) -> Figure:
-    """Empty figure as wide as a page and outside pyplot, so nothing has to be closed.  Height in inches."""
+    """Empty figure as wide as a page and outside pyplot, so nothing has to be closed.
+
+    Parameters
+    ----------
+    height : float
+        In inches.
+
+    Returns
+    -------
+    figure : Figure
+        What is drawn on it later takes the settings of that moment: :data:`STYLE` in a notebook.
+
+    Examples
+    --------
+    >>> ax = new_figure(height=3.5).subplots()
+    """
     return Figure(figsize=(WIDTH, height), layout="constrained")
 
 

@@ -52,7 +52,7 @@ def load_expected(root: str | Path, path: str | Path | None = None) -> dict:
     beside = Path(root).parent / "truth" / "expected.yml"
     source = Path(path) if path else beside if beside.is_file() else Path(__file__).with_name("expected.yml")
     if not source.is_file():
-        raise BrainalignError(f"{source} is no file; --expected takes a YAML file of expected numbers")
+        raise BrainalignError(f"{source} does not exist; --expected takes a YAML file of expected numbers")
     try:
         expected = yaml.safe_load(source.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError) as error:

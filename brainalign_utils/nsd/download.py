@@ -15,7 +15,7 @@ import boto3
 from boto3.s3.transfer import TransferConfig
 from botocore import UNSIGNED
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+from botocore.exceptions import BotoCoreError, ClientError
 from filelock import FileLock, Timeout
 from s3transfer.exceptions import RetriesExceededError
 from tqdm import tqdm
@@ -226,8 +226,6 @@ def _sentences(root, server):
         raise DownloadError(f"another download into {root} is running; wait for it") from None
     except ClientError as error:
         raise DownloadError(f"{server} refuses: {error}; correct --bucket or --endpoint-url") from error
-    except ParamValidationError as error:
-        raise DownloadError("--bucket is no name of a bucket: letters, digits, '.', '-' and '_'") from error
     except (BotoCoreError, RetriesExceededError, HTTPError, ConnectionError) as error:
         raise DownloadError(
             f"{server} cannot be reached, or the connection broke ({error}); check the network and "

@@ -17,10 +17,8 @@ import click
 from .. import DEFAULT_SETTINGS
 from ..cli import run
 from ..settings import Settings, load_settings, project_root
-from .book.contents import BookError, pages
-from .book.rendering import check, print_pdf, render
-from .book.staging import stage
-from .book.widgets import viewer_folder
+from .contents import BookError, pages
+from .staging import check, print_pdf, render, stage
 
 
 def build(settings: Settings, root: Path | None = None) -> Path:
@@ -39,7 +37,7 @@ def build(settings: Settings, root: Path | None = None) -> Path:
     if problems := check(html, root, settings.data):
         raise BookError("the book is not whole:\n  " + "\n  ".join(problems))
     (html / ".nojekyll").touch()
-    shutil.copytree(viewer_folder(settings), html / "viewer")
+    shutil.copytree(settings.paths.root / "viewer", html / "viewer")
     shutil.rmtree(target, ignore_errors=True)
     html.replace(target)
     return target / "index.html"

@@ -387,36 +387,6 @@ def test_command_asked_for_more_sessions_than_there_are(tmp_path, capsys):
     assert says in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("arguments", "status", "message"),
-    [
-        ([], 1, "--to is missing; name the folder for the data, or --settings with nsd_root"),
-        (["--to", ""], 2, "'--to': the path is empty"),
-        (["nsd"], 2, "Got unexpected extra argument (nsd)"),
-        (["--to", "nsd", "--subjects", "subj9"], 2, "subject subj9 does not exist"),
-        (["--to", "nsd", "--format", "hdf"], 2, "'hdf' is not one of 'hdf5', 'nii.gz'"),
-        (["--to", "nsd", "--sessions", "0"], 2, "0 is not in the range x>=1"),
-        (["--to", "nsd", "--sessions", "41"], 1, "subj01 has 40 sessions, but 41 are asked for"),
-        (["--to", "nsd", "--subjects", "1", "3", "--sessions", "33"], 1, "subj03 has 32 sessions, but 33"),
-        (["--to", "nsd", "--settings", "nowhere.yml"], 1, "settings file nowhere.yml does not exist"),
-        (["--to", "nsd", "--endpoint-url", "localhost:9000"], 1, "--endpoint-url looks like https://"),
-        (["--to", "nsd", "--bucket", "no such bucket"], 1, "--bucket is no name of a bucket"),
-        (["--to", "full.txt"], 1, "full.txt is a file, where a folder is expected"),
-        (["--to", "tree/nsddata"], 1, "tree/nsddata is not the folder that holds nsddata: give"),
-    ],
-)
-def test_wrong_arguments(arguments, status, message, url, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "tree/nsddata").mkdir(parents=True)
-    (tmp_path / "full.txt").write_text("")
-    here = [] if "--endpoint-url" in arguments else ["--endpoint-url", url]
-    known = [] if {"--subjects", "--settings"} & {*arguments} else ["--subjects", "1"]
-    sessions = [] if {"--sessions"} & {*arguments} else ["--sessions", "2"]
-    assert cli.main(["download", *arguments, *here, *known, *sessions, "--yes"]) == status
-    assert message in capsys.readouterr().err.splitlines()[-1]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["full.txt", "tree"]
-
-
 def test_the_doctor_names_the_command_that_makes_a_tree_whole(tmp_path, url, phantom_tree, capsys):
     root = tmp_path / "nsd"
     shutil.copytree(phantom_tree / "nsd", root, copy_function=os.link)

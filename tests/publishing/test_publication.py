@@ -29,6 +29,8 @@ def test_citation_zenodo_and_package_agree():
     )
     dois = {i["value"] for r in CITATION["references"] for i in r.get("identifiers", [])}
     dois |= {r["doi"] for r in CITATION["references"] if "doi" in r}
+    cited = (ROOT / "book/cite.md").read_text()
+    assert all(CITATION[key] in cited for key in ("title", "version", "license")) and authors[0] in cited
     assert dois == {one["identifier"] for one in ZENODO["related_identifiers"]}
 
 
