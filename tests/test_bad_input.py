@@ -340,6 +340,8 @@ PAPERMILL = [
         "settings_file {here}/octal.yml",
         "SettingsError: .* line 1: 037 could be octal; write 37",
     ),
+    ("fit_encoding", "model foo", "SettingsError: model is 'foo'; this study has the models "),
+    ("load_responses", "subjects 08", "SettingsError: subjects is .* it takes a list, such as "),
     ("estimate_ceilings", "settings_file {here}/good.yml", "StoreError: .* does not exist; .* run `make "),
 ]
 
@@ -370,6 +372,7 @@ def papermill_runs(tmp_path_factory):
         return list(pool.map(run, range(len(PAPERMILL))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", range(len(PAPERMILL)), ids=[" ".join(row[:2]) for row in PAPERMILL])
 def test_a_notebook_in_papermill(row, papermill_runs):
     """The sentence stands alone in the notebook, and is the last line that papermill prints."""
