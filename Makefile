@@ -35,14 +35,19 @@ export MKL_NUM_THREADS ?= $(OMP_NUM_THREADS)
 export HF_HUB_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help env study book pdf archive figure paper serve lab test test-slow test-robust test-slurm test-real-data test-book chromium slurm lint format phantom-models benchmark lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
+OLD       = $(if $(wildcard $(BIN)/python),,$(shell $(PYTHON) -c 'import sys; \
+            sys.version_info >= (3, 11) or print("Python " + sys.version.split()[0])' 2>/dev/null || echo no Python))
+
 env: $(READY) ## make the virtual environment (done by every other target)
 
 $(READY): requirements.lock pyproject.toml $(wildcard packages/*/pyproject.toml)
+	$(if $(OLD),$(error Error: $(PYTHON) is $(OLD); give another that is Python 3.11 or newer: make PYTHON=python3.13))
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .

@@ -418,10 +418,31 @@ def test_any_path_reaches_the_workflow(tmp_path):
     settings.write_text(settings.read_text().replace("out", f'"{folder}"'), encoding="utf-8")
     words = [f"SETTINGS={settings}", f"NSD={folder}/nsd", f"COCO={folder}/coco", "SNAKEMAKE_ARGS=--dry-run"]
     done = subprocess.run(
-        [*MAKE_HERE, "archive", *words], cwd=project_root(), env=OUTSIDE_MAKE, capture_output=True, text=True
+        [*MAKE_HERE, "-j2", "archive", "study", *words],
+        cwd=project_root(),
+        env=OUTSIDE_MAKE,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     frozen = json.loads((folder / "étude/settings/settings.json").read_text(encoding="utf-8"))
     assert [frozen[f"{key}_root"] for key in ("build", "nsd", "coco")] == [
         str(folder), f"{folder}/nsd", f"{folder}/coco",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("interpreter", "message"),
+    [
+        ("#!/bin/sh\necho Python 3.9.2\n", "Error: .*/python is Python 3.9.2; give another .* make PYTHON="),
+        ("#!/bin/nowhere\n", "Error: .*/python is no Python; give another that is Python 3.11 or newer"),
+    ],
+)
+def test_a_python_that_cannot_be_used(interpreter, message, tmp_path):
+    python = tmp_path / "python"
+    python.write_text(interpreter)
+    python.chmod(0o755)
+    words = ["make", "env", f"PYTHON={python}", f"VENV={tmp_path}/venv"]
+    done = subprocess.run(words, cwd=project_root(), env=OUTSIDE_MAKE, capture_output=True, text=True)
+    check(done.returncode, 2, message, done.stdout, done.stderr)
+    assert not (tmp_path / "venv").exists()
