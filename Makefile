@@ -31,7 +31,7 @@ export MKL_NUM_THREADS ?= $(OMP_NUM_THREADS)
 export HF_HUB_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env study book pdf archive figure paper serve lab test test-robust test-slurm test-real-data test-book chromium slurm lint format phantom-models benchmark lock clean
+.PHONY: help env study book pdf archive figure paper serve lab test test-slow test-robust test-slurm test-real-data test-book chromium slurm lint format phantom-models benchmark lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -51,8 +51,8 @@ archive:: $(READY) ## write an archive of derived scores, fit for publication: n
 figure:: $(READY) ## remake one result and what it needs: make figure NOTEBOOK=06_compare_models
 study book archive figure::
 	$(check)
-	@began=$$(date +%s); $(RUN) --config settings="\"$(FILE)\"" nsd="\"$(NSD)\"" coco="\"$(COCO)\"" kernels=$(CORES) \
-		together=$(if $(filter local,$(PROFILE)),yes) $(if $(filter figure,$@),figure="$(NOTEBOOK)") -- $@ || \
+	@began=$$(date +%s); $(RUN) --config settings="\"$(FILE)\"" nsd="\"$(NSD)\"" coco="\"$(COCO)\"" \
+		$(if $(filter figure,$@),figure="$(NOTEBOOK)") -- $@ || \
 		{ $(BIN)/brainalign failed $@ --settings "$(FILE)" --since $$began > $(NOTE) 2>&1; true; }
 study book archive figure::
 	$(stop)
@@ -74,8 +74,11 @@ lab: $(READY) ## open the notebooks in JupyterLab, paired with their .py: make l
 	$(BIN)/jupytext --sync notebooks/*.py
 	$(BIN)/jupyter lab notebooks$(if $(NOTEBOOK),/$(NOTEBOOK).ipynb)
 
-test: $(READY) ## run the tests (not those that need a browser or Slurm)
-	$(BIN)/python -m pytest -n 2 -q -m "not browser and not slurm and not robust" --ignore=tests/browser
+test: $(READY) ## run the tests (not the long ones, nor those that need a browser or Slurm)
+	$(BIN)/python -m pytest -n 2 -q -m "not browser and not slurm and not robust and not slow" --ignore=tests/browser
+
+test-slow: $(READY) ## run the long tests: simulations, comparisons with peers, CONTRIBUTING followed to a built book
+	$(BIN)/python -m pytest -n 2 -q -m slow --ignore=tests/browser
 
 test-robust: $(READY) ## kill small studies, start them twice, run them in strange places, and compare
 	$(BIN)/python -m pytest -q -m robust tests/robust
@@ -104,7 +107,7 @@ lint: $(READY) ## check style
 	$(BIN)/ruff format --check .
 
 phantom-models: $(READY) ## train the tiny checkpoints of the phantom again
-	$(BIN)/python -m brainalign_utils.phantom.training --out brainalign_utils/phantom/checkpoints
+	$(BIN)/python -m training.train --out packages/nsd-phantom/src/nsd_phantom/checkpoints
 
 benchmark: $(READY) ## measure against peers; see benchmarks/README.md
 	$(BIN)/python benchmarks/ridge.py

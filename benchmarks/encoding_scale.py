@@ -20,7 +20,7 @@ import pandas as pd
 import torch
 import xarray as xr
 
-from brainalign_utils import provenance
+from brainalign_utils import artifacts
 from brainalign_utils.encoding import fitting as encoding
 from brainalign_utils.settings import Settings
 
@@ -58,7 +58,7 @@ def measure(threads):
     settings = Settings()
     X, responses = make_subject()
     spaces = pd.DataFrame({"component": ["language"], "instruction": "IC", "layer": 16, "depth": 0.5})
-    before = provenance.peak_memory() / 1e9
+    before = artifacts.peak_memory() / 1e9
     start, cpu = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
     scores, _ = encoding.fit_encoding(
         spaces, lambda space, ids: X[ids], responses, settings.alphas(), settings.encoding
@@ -72,11 +72,11 @@ def measure(threads):
         "n_folds": settings.encoding.n_folds, "threads": threads,
         "seconds": time.perf_counter() - start,
         "cpu_seconds": used.ru_utime + used.ru_stime - cpu.ru_utime - cpu.ru_stime,
-        "peak_gigabytes": provenance.peak_memory() / 1e9, "gigabytes_before": before,
+        "peak_gigabytes": artifacts.peak_memory() / 1e9, "gigabytes_before": before,
         "mean_r": float(scores.r.mean()), "largest_possible_r": float(ceiling),
-        "machine": provenance.hardware(), "load_average": os.getloadavg()[0],
+        "machine": artifacts.hardware(), "load_average": os.getloadavg()[0],
         "date": datetime.now(UTC).date().isoformat(),
-        "versions": provenance.package_versions(("torch", "numpy")),
+        "versions": artifacts.package_versions(("torch", "numpy")),
     }  # fmt: skip
 
 

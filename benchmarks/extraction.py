@@ -33,7 +33,7 @@ import pandas as pd
 import psutil
 from extraction_models import FAMILIES, row, write_folder
 
-from brainalign_utils.provenance import processor
+from brainalign_utils.artifacts import processor
 
 RESULTS = Path(__file__).parent / "results"
 TARGETS = {"vit": 1.0} | dict.fromkeys(FAMILIES, 0.3)

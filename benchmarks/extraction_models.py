@@ -16,9 +16,9 @@ from transformers import (
     ViTImageProcessorPil,
 )
 
-from brainalign_utils.features.checkpoints import PHANTOM_FOLDER
 from brainalign_utils.features.mplug_owl import MplugOwlConfig, MplugOwlProcessor
 from brainalign_utils.models import MODEL_BY_ID, random_init
+from nsd_phantom import CHECKPOINTS as PHANTOM_FOLDER
 
 FAMILIES = ("instructblip", "idefics", "mplug-owl")
 

@@ -25,7 +25,7 @@ import nibabel
 import numpy as np
 import scipy.io
 
-from brainalign_utils import nsd, provenance, tables
+from brainalign_utils import artifacts, nsd, tables
 from brainalign_utils.nsd import layout
 
 SUBJECT = 1
@@ -136,7 +136,7 @@ def measure(root):
         "peak_gigabytes": max(run["peak_gigabytes"] for run in runs["load"]),
         "fastest": {name: {k: v for k, v in run.items() if k != "sizes"} for name, run in best.items()},
         "ratio": best["load"]["seconds"] / best["plain"]["seconds"],
-        "machine": provenance.hardware(),
+        "machine": artifacts.hardware(),
         "date": datetime.now(UTC).date().isoformat(),
         "load_average": os.getloadavg()[0],
     }

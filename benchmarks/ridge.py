@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 import psutil
 
-from brainalign_utils.provenance import processor
+from brainalign_utils.artifacts import processor
 
 RESULTS = Path(__file__).parent / "results"
 OUTPUTS = Path(__file__).parents[1] / "_build" / "benchmark"
@@ -338,7 +338,7 @@ def roofline(items):
 
 
 def grow(args):
-    """Our time and himalaya's against voxels, features and alphas, as ``figures`` plots it."""
+    """Our time and himalaya's against voxels, features and alphas, one row per measurement."""
     rows = []
     for variable, (axis, shapes) in GROW.items():
         for shape in shapes:

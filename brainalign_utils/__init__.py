@@ -6,3 +6,7 @@ DEFAULT_SETTINGS = "workflow/config/phantom.yml"
 
 class BrainalignError(ValueError):
     """A mistake of the user's, or a file that cannot be used: commands print the sentence, no traceback."""
+
+    def _render_traceback_(self):
+        """What IPython shows of it in a notebook."""
+        return [f"{type(self).__name__}: {self}"]

@@ -164,28 +164,17 @@ def fetch_models(models, file):
 
 @brainalign.command()
 @SETTINGS_OPTION
-@click.option("--costs", is_flag=True, help="list the unit costs, and where and when measured")
-@click.option("--check", is_flag=True, help="compare with the finished study; 1 if they differ")
-def plan(file, costs, check):
+def plan(file):
     """What a study will cost, before anything runs."""
-    from . import plan
+    from .running import plan
     from .settings import check_study, load_settings
 
     settings = load_settings(file, nsd_root=Path("nsd"))  # no file of the dataset is read
-    if check:
-        table = plan.compare(settings)
-        click.echo(plan.render(table.set_index("rule")))
-        far = table[~plan.agrees(table, settings)]
-        click.echo(f"{len(table) - len(far)} of {len(table)} within a factor of {plan.LIMIT:g}")
-        return int(len(far) > 0)
-    if costs:
-        click.echo(plan.read_units().to_string(index=False))
-        return 0
     check_study(settings)
     sizes = {"subjects": settings.subjects, "models": settings.models, "instructions": settings.instructions}
     click.echo(f"study {settings.name}: {', '.join(f'{len(ids)} {name}' for name, ids in sizes.items())}\n")
-    click.echo(plan.render(plan.rule_table(settings)))
-    click.echo(f"\n{plan.notes(settings)}")
+    click.echo(plan.readable(plan.rule_table(settings)).rename_axis(None).to_string())
+    click.echo("\nA forecast from the unit costs in brainalign_utils/running/unit_costs.csv.")
 
 
 @brainalign.command()
@@ -201,6 +190,12 @@ def models():
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         click.echo("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _check_name(variable, value, known):
+    known = sorted(known)
+    if value not in known:
+        raise BrainalignError(f"{variable}={value} does not exist; there are {', '.join(known)}")
 
 
 def _check_checkpoints(settings):
@@ -234,15 +229,11 @@ def _check_port(port):
 @click.option("--port")
 def check(target, file, nsd, coco, scores, notebook, profile, cores, port):
     """Look at what make was given before anything runs, and print the settings file to use."""
+    from .registry import of_study, read_notebooks
     from .settings import check_folders, check_study, load_settings, project_root
 
     checkout = project_root()
-    notebooks = sorted(path.stem for path in checkout.glob("notebooks/*.py"))
-    profiles = sorted(path.parent.name for path in checkout.glob("workflow/profiles/*/config.yaml"))
-    if (target == "figure" or (target == "lab" and notebook)) and notebook not in notebooks:
-        raise BrainalignError(f"NOTEBOOK={notebook} does not exist; there are {', '.join(notebooks)}")
-    if profile not in profiles:
-        raise BrainalignError(f"PROFILE={profile} does not exist; there are {', '.join(profiles)}")
+    _check_name("PROFILE", profile, (p.parent.name for p in checkout.glob("workflow/profiles/*/config.yaml")))
     if not (cores.isdecimal() and int(cores)):
         raise BrainalignError(f"CORES={cores} is no number of processors; give 1 or more")
     if scores:
@@ -260,10 +251,15 @@ def check(target, file, nsd, coco, scores, notebook, profile, cores, port):
             raise BrainalignError(f"there is no book in {html}; `make book` with the same SETTINGS makes it")
         if target == "serve":
             _check_port(port)
-    elif target != "lab":
+    elif target == "lab":
+        if notebook:
+            _check_name("NOTEBOOK", notebook, read_notebooks())
+    else:
         settings = load_settings(file, **roots)
         check_folders(settings)
-        if target != "figure" and not settings.scores_only:
+        if target == "figure":
+            _check_name("NOTEBOOK", notebook, of_study(settings))
+        elif not settings.scores_only:
             check_study(settings)
         if settings.checkpoints != "phantom" and not settings.scores_only:
             _check_checkpoints(settings)
@@ -288,12 +284,10 @@ def failed(target, file, since):
         errors = [o for cell in cells for o in cell.get("outputs", []) if o["output_type"] == "error"]
         why = "its kernel was killed, most often for want of memory"
         why = f"{errors[0]['ename']}: {errors[0]['evalue']}" if errors else why
-        click.echo(
-            f"{first.parent.name} failed: {why}; what ran is kept as {os.path.relpath(first)}, and ", nl=False
-        )
+        message = f"{first.parent.name} failed: {why}; what ran is kept as {os.path.relpath(first)}"
     else:
-        click.echo(f"make {target} failed, as the first message above says; ", nl=False)
-    click.echo("the same command goes on from there")
+        message = f"make {target} failed, as the first message above says"
+    click.echo(f"{message}; the same command goes on from there")
 
 
 def run(command: click.Command, arguments=None) -> int:

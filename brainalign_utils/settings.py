@@ -39,6 +39,8 @@ from .tables import (
     subject_number,
 )
 
+REFERENCE = "vit-h"
+"""Model with which others are compared, as in the paper."""
 POOLINGS = ("generated", "prompt", "last", "image", "authors-all-tokens", "authors-sampled")
 RULES = (
     "make_phantom", "load_responses", "extract_features", "fit_encoding", "partition_variance",
@@ -265,6 +267,8 @@ class ClusterSettings(_Section):
     partition, gpu_partition : str or None
         For jobs without and with a GPU; null takes the cluster's default.
     account : str or None
+    subjects_per_job : int or None
+        Subjects whose responses one job loads or fits; null takes one for real data, all for the miniature.
     rules : dict of str to JobRequest
         Keys are names of :data:`RULES`.
     """
@@ -272,6 +276,7 @@ class ClusterSettings(_Section):
     partition: ClusterName | None = None
     gpu_partition: ClusterName | None = None
     account: ClusterName | None = None
+    subjects_per_job: int | None = Field(None, ge=1)
     rules: dict[Literal[RULES], JobRequest] = {}
 
     def request(self, rule: str, planned: JobRequest) -> JobRequest:
@@ -411,6 +416,11 @@ class Settings(_Section):
                 f"no phantom checkpoint for {', '.join(missing)}; leave these models out, "
                 "or set checkpoints: hub"
             )
+        if self.data == "phantom" and (self.n_sessions or 0) > self.phantom.n_sessions and not self.nsd_root:
+            raise ValueError(
+                f"n_sessions is {self.n_sessions} but phantom.n_sessions is {self.phantom.n_sessions}; raise "
+                "that"
+            )
         if self.data == "nsd" and self.nsd_root is None and not self.scores_only:
             raise ValueError(
                 "data is 'nsd' but nsd_root is empty; set it (NSD= of make) to the folder that holds nsddata"
@@ -546,10 +556,10 @@ def check_study(settings: Settings) -> None:
     SettingsError
     """
     instructed = [model for model in settings.partition.models if model in settings.models]
-    if not instructed or len(settings.models) < 2:
+    if not instructed or REFERENCE not in settings.models:
         raise SettingsError(
-            f"models is {', '.join(settings.models)}; pages compare an instructed model with others: name at "
-            f"least two, one of them of partition.models ({', '.join(settings.partition.models)})"
+            f"models is {', '.join(settings.models)}; the pages compare instructed models with {REFERENCE}: "
+            f"name it and one of partition.models ({', '.join(settings.partition.models)})"
         )
 
 

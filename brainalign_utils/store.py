@@ -18,28 +18,12 @@ from filelock import FileLock, Timeout
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from . import BrainalignError
+from .registry import writer
 
 SCHEMA_VERSION = 1
 MAX_CHUNK_BYTES = 64 * 2**20
 KEPT_BYTES = 2 * 2**20
 """Datasets up to this size stay in memory once :func:`open_kept` has read them."""
-
-WRITERS = {
-    "responses": "01_load_responses",
-    "voxels": "01_load_responses",
-    "features": "02_extract_features",
-    "answers": "02_extract_features",
-    **dict.fromkeys(("scores", "predictions", "samples", "nulls"), "03_fit_encoding"),
-    "partition": "04_partition_variance",
-    "choices": "15_vary_choices",
-    "ceilings": "05_estimate_ceilings",
-    "concepts.csv": "09_group_concepts",
-    "ledger.csv": "16_check_claims",
-    "recovery.csv": "14_recover_truth",
-}
-"""Notebook by folder or file of a study."""
-
-ONCE_A_STUDY = ("05", "09", "14", "15", "16")
 
 
 class StoreError(BrainalignError):
@@ -48,10 +32,14 @@ class StoreError(BrainalignError):
 
 def missing(path: Path) -> StoreError:
     """Error for an artifact that does not exist; it names the command that makes it."""
-    notebook = next((WRITERS[part] for part in reversed(Path(path).parts) if part in WRITERS), None)
-    command = f"make figure NOTEBOOK={notebook}" if str(notebook)[:2] in ONCE_A_STUDY else "make study"
-    written = f"notebook {notebook} writes it" if notebook else "no notebook has written it"
-    return StoreError(f"{path} does not exist; {written}: run `{command}` with your SETTINGS")
+    names = (part.partition(".")[0] for part in reversed(Path(path).parts))
+    notebook = next((found for name in names if (found := writer(name))), None)
+    if notebook is None:
+        return StoreError(f"{path} does not exist; no notebook writes it")
+    command = "make study" if notebook.over else f"make figure NOTEBOOK={notebook.name}"
+    return StoreError(
+        f"{path} does not exist; notebook {notebook.name} writes it: run `{command}` with your SETTINGS"
+    )
 
 
 def write_dataset(path: Path, ds: xr.Dataset, attrs: dict | None = None) -> Path:

@@ -1,5 +1,8 @@
 # ---
 # jupyter:
+#   brainalign:
+#     settings: data phantom subjects betas space
+#     writes: dataset truth
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -7,7 +10,7 @@
 # ---
 
 # %% [markdown]
-# # The phantom: a miniature with a known truth
+# # The phantom: a miniature with known ground truth
 #
 # Neither the Natural Scenes Dataset nor the published checkpoints fit into a book that anyone can build.
 # So this book runs, by default, on a *phantom*, as physicists call the object with known content that
@@ -16,17 +19,20 @@
 # and noise is added trial by trial. Everything is written in the dataset's own file formats, and read
 # back by the same loader that reads the real data.
 #
-# Because the truth is known, the phantom can say whether the *method* recovers it. It says nothing about brains.
+# Because the ground truth is known, the phantom can show whether the *method* recovers it. It says nothing about brains.
 
 # %% tags=["parameters"]
-settings_file = "workflow/config/phantom.yml"
+settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
+import subprocess
+import sys
+
 import matplotlib.pyplot as plt
 import pandas as pd
 
+import nsd_phantom
 from brainalign_utils import figures, nsd
-from brainalign_utils.phantom import dataset
 from brainalign_utils.settings import load_settings
 
 # %matplotlib inline
@@ -37,13 +43,19 @@ paths = settings.paths
 # %% [markdown]
 # ## Making the dataset
 #
-# The tree below `dataset/nsd` has NSD's names, keys, shapes and number types. What only the
+# A command of its own, `nsd-phantom`, writes it; it can be used without this study. The tree below `dataset/nsd` has NSD's names, keys, shapes and number types. What only the
 # simulation knows (signals, tuning, planted noise ceilings) is kept apart from it, below `dataset/truth`.
 
 # %%
-dataset.make_phantom(
-    paths.root / "dataset", settings.phantom, settings.subjects, betas=settings.betas, space=settings.space
-)
+size = settings.phantom
+command = [
+    "-m", nsd_phantom.__name__, paths.root / "dataset", "--subjects", *settings.subjects,
+    "--sessions", size.n_sessions, "--voxels", size.n_voxels, "--shared", size.n_shared, "--seed", size.seed,
+    "--betas", settings.betas, "--space", settings.space,
+]  # fmt: skip
+run = subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True)
+if run.returncode:
+    raise RuntimeError(run.stderr.strip())
 files = [path for path in paths.nsd.rglob("*") if path.is_file()]
 print(f"{len(files)} files, {sum(path.stat().st_size for path in files) / 2**20:.0f} MiB")
 
@@ -51,7 +63,7 @@ print(f"{len(files)} files, {sum(path.stat().st_size for path in files) / 2**20:
 # ## What the scenes look like
 #
 # Indoor and outdoor backgrounds, people, animals, food, vehicles and written signs, in varied sizes, colours and
-# positions, one partly in front of another. Twelve of the pictures that all subjects saw:
+# positions, one partly in front of another. Twelve of the images that all subjects saw:
 
 # %%
 content = pd.read_parquet(paths.truth / "stimuli.parquet").set_index("nsd_id")
@@ -83,4 +95,4 @@ shares.groupby(voxels.family).mean().round(2).assign(voxels=voxels.family.value_
 
 # %% [markdown]
 # Noise is drawn for each trial and voxel with a known standard deviation, so that the planted noise ceilings follow those published for
-# the real subjects. Later pages compare estimates with this truth.
+# the real subjects. Later pages compare estimates with this ground truth.

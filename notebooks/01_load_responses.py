@@ -1,5 +1,10 @@
 # ---
 # jupyter:
+#   brainalign:
+#     over: subjects
+#     reads: dataset
+#     settings: data nsd_root n_sessions session_zscore betas space
+#     writes: responses voxels
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -10,18 +15,20 @@
 # # Loading responses
 #
 # One subject's responses, from the dataset's own files to one clean artifact: single-trial betas become one
-# number per picture and voxel. This notebook runs once per subject; the page shows one of them.
+# number per image and voxel. One run loads one subject or several; tables and figures after the first show one of them.
 
 # %% tags=["parameters"]
-settings_file = "workflow/config/phantom.yml"
-subject = 1
+settings_file: str = "workflow/config/phantom.yml"  # settings of the study
+subjects: list[int] = []  # NSD subjects of this run; empty: all of the study
 
 # %%
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 
 from brainalign_utils import figures, nsd, store
+from brainalign_utils.registry import check_parameters
 from brainalign_utils.settings import load_settings
 from brainalign_utils.tables import ROIS
 from brainalign_utils.titles import title_of
@@ -29,41 +36,50 @@ from brainalign_utils.titles import title_of
 # %matplotlib inline
 plt.style.use(figures.STYLE)  # matplotlib's own defaults and the book's, whatever a matplotlibrc says
 settings = load_settings(settings_file)
+check_parameters(settings, subjects=subjects)
+subjects = subjects or list(settings.subjects)
 paths = settings.paths
 
 # %% [markdown]
 # ## From trials to stimuli
 #
 # The loader reads the voxels of the `nsdgeneral` mask, one session at a time, z-scores every voxel within each session, and averages
-# the repeats of each picture. A voxel without variance in a session was out of view there: those trials count as
-# missing. Shared pictures become the test set, with their repeats kept apart; the subject's own pictures become the training set.
+# the repeats of each image. A voxel without variance in a session lay outside the field of view: its trials of that session count as
+# missing. The shared images become the test set, with their repeats kept apart; the subject's own images become the training set.
 
 # %%
-responses = nsd.load_responses(
-    paths.nsd,
-    subject,
-    n_sessions=settings.n_sessions,
-    betas=settings.betas,
-    space=settings.space,
-    session_zscore=settings.session_zscore,
+loaded = {}
+for subject in subjects:
+    loaded[subject] = nsd.load_responses(
+        paths.nsd,
+        subject,
+        n_sessions=settings.n_sessions,
+        betas=settings.betas,
+        space=settings.space,
+        session_zscore=settings.session_zscore,
+    )
+    store.write_dataset(paths.responses(subject), loaded[subject])
+    store.write_dataset(paths.voxels(subject), nsd.describe_voxels(paths.nsd, loaded[subject]))
+
+# %%
+sizes = {"voxels": "voxel", "training images": "train_stimulus", "test images": "test_stimulus"}
+pd.DataFrame(
+    {f"subject {s}": {title: data.sizes[dim] for title, dim in sizes.items()} for s, data in loaded.items()}
 )
-store.write_dataset(paths.responses(subject), responses)
-store.write_dataset(paths.voxels(subject), nsd.describe_voxels(paths.nsd, responses))
-sizes = {"voxels": "voxel", "training pictures": "train_stimulus", "test pictures": "test_stimulus"}
-pd.Series({title: responses.sizes[dim] for title, dim in sizes.items()}, name="number").to_frame()
 
 # %% [markdown]
 # ## Repeats
 #
-# Each picture is meant to be seen three times, but a subject whose sessions are not all there has pictures with fewer repeats. The
+# Each image is meant to be seen three times, but a subject whose sessions are not all there has images with fewer repeats. The
 # noise ceiling below takes the mixture into account.
 
 # %%
+subject, responses = next(iter(loaded.items()))
 n_repeats = np.isfinite(responses.test.values).any(axis=2).sum(axis=0)
 pd.DataFrame(
     {
-        "training pictures": pd.Series(responses.train_n_repeats.values).value_counts(),
-        "test pictures": pd.Series(n_repeats).value_counts(),
+        "training images": pd.Series(responses.train_n_repeats.values).value_counts(),
+        "test images": pd.Series(n_repeats).value_counts(),
     }
 ).rename_axis("repeats").fillna(0).astype(int)
 
@@ -87,20 +103,20 @@ regions.round(2)
 # %% [markdown]
 # ## How reliable are the voxels?
 #
-# The noise ceiling is the share of a voxel's variance that any model could explain, given how much its responses to the same picture differ.
+# The noise ceiling is the fraction of a voxel's variance that any model could explain, given how much its responses to the same image differ.
 # A voxel with a ceiling near 0 cannot be predicted by anything; scores are read against this limit.
 
 # %% mystnb={"image": {"alt": "Histograms of the noise ceiling over voxels, one line each for early visual areas, places, faces, bodies and words."}}
 groups = ["prf-visual", "places", "faces", "bodies", "words"]
+masks = {title_of(roi): responses.roi_mask.sel(roi=roi).values for roi in groups}
+ceilings = {title: pd.Series(responses.noise_ceiling.values[mask]) for title, mask in masks.items()}
+table = pd.concat(ceilings, names=["region", "voxel"]).rename("noise ceiling").reset_index()
 fig, ax = plt.subplots(figsize=(7, 3.2))
-for roi in groups:
-    ceilings = responses.noise_ceiling.values[responses.roi_mask.sel(roi=roi)]
-    ax.hist(ceilings[np.isfinite(ceilings)], bins=np.linspace(0, 1, 41), histtype="step", label=title_of(roi))
-ax.set(xlabel="noise ceiling", ylabel="voxels", title=f"Subject {subject} ({settings.data})")
-ax.legend()
+sns.histplot(table, x="noise ceiling", hue="region", bins=np.linspace(0, 1, 41), element="step", fill=False, ax=ax)
+ax.set(ylabel="voxels", title=f"Subject {subject} ({settings.data})")
 plt.show()
 
 # %% [markdown]
 # The histograms show the spread within each region: the same area holds voxels that are almost noise and voxels of which more than half
 # of the variance repeats from trial to trial. Averages over a region therefore depend on which voxels are counted, which is why the
-# threshold on the ceiling is a setting, and why the share of voxels it drops is always reported.
+# threshold on the ceiling is a setting, and why the proportion of voxels it drops is always reported.

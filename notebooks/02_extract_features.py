@@ -1,5 +1,10 @@
 # ---
 # jupyter:
+#   brainalign:
+#     over: model shard
+#     reads: dataset
+#     settings: features instructions extra_instructions checkpoints
+#     writes: features answers
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -9,15 +14,15 @@
 # %% [markdown]
 # # Extracting features
 #
-# A model looks at every picture, under every instruction, and answers. Its hidden states while it does so are the
-# features. This notebook runs once per model (and per share of the pictures, when the work is split over several
+# A model is shown every image together with every instruction, and answers. Its hidden states during the answer are the
+# features. This notebook runs once per model (and per shard of the images, when the work is split over several
 # GPUs); it continues where an interrupted run stopped.
 
 # %% tags=["parameters"]
-settings_file = "workflow/config/phantom.yml"
-model = "instructblip"
-shard = 0
-n_shards = 1
+settings_file: str = "workflow/config/phantom.yml"  # settings of the study
+model: str = "instructblip"  # row of the table of models
+shard: int = 0  # which of the parts into which the images are split
+n_shards: int = 1  # number of these parts
 
 # %%
 import matplotlib.pyplot as plt
@@ -28,11 +33,13 @@ from brainalign_utils.features import extraction
 from brainalign_utils.features.store import feature_spaces
 from brainalign_utils.figures import show
 from brainalign_utils.models import MODEL_BY_ID, ROLE_TITLES
+from brainalign_utils.registry import check_parameters
 from brainalign_utils.settings import load_settings
 
 # %matplotlib inline
 plt.style.use(figures.STYLE)  # matplotlib's own defaults and the book's, whatever a matplotlibrc says
 settings = load_settings(settings_file)
+check_parameters(settings, model=model, shard=shard, n_shards=n_shards)
 paths = settings.paths
 row = MODEL_BY_ID[model]
 
@@ -57,7 +64,7 @@ pd.Series(
 # %% [markdown]
 # ## Extraction
 #
-# The picture is encoded once and the states are shared by all instructions. Of each layer one vector per picture is kept: by default the mean over the
+# The image is encoded once and the states are shared by all instructions. Of each layer one vector per image is kept: by default the mean over the
 # tokens of the answer. States of the vision tower do not depend on the instruction and are stored once.
 
 # %%
@@ -76,10 +83,10 @@ spaces.groupby("component").agg(
 answers = pd.read_parquet(paths.answers(model)) if paths.answers(model).is_file() else pd.DataFrame()
 example = int(answers.nsd_id.iloc[0]) if len(answers) else int(nsd.read_stim_info(paths.nsd).query("shared1000").index[0])
 
-# %% mystnb={"image": {"alt": "One of the pictures that the model was shown."}}
+# %% mystnb={"image": {"alt": "One of the images that the model was shown."}}
 fig, ax = plt.subplots(figsize=(3, 3))
 ax.imshow(nsd.StimulusBrick(paths.nsd)[example])
-ax.set(xticks=[], yticks=[], title=f"picture {example} ({settings.data})")
+ax.set(xticks=[], yticks=[], title=f"image {example} ({settings.data})")
 plt.show()
 
 # %%

@@ -1,5 +1,9 @@
 # ---
 # jupyter:
+#   brainalign:
+#     reads: responses voxels
+#     settings: data subjects encoding stats
+#     writes: ceilings
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -10,10 +14,10 @@
 # # Noise ceilings
 #
 # No model can predict what does not repeat. How much *can* be predicted is estimated in two ways that fail differently: from repeats of the
-# same picture in the same brain, and from other brains that saw the same pictures.
+# same image in the same brain, and from other brains that saw the same images.
 
 # %% tags=["parameters"]
-settings_file = "workflow/config/phantom.yml"
+settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
 import numpy as np
@@ -32,8 +36,8 @@ settings = load_settings(settings_file)
 # ## From other brains
 #
 # Each subject is predicted, with the same ridge regression as the models use, from the voxels of every combination of the
-# others. Only the shared pictures link subjects; the regression is fitted on some of them and scored on the rest, over
-# repeated splits, because a ceiling that was fitted on the pictures it is scored on would be a leak. Next to the
+# others. Only the shared images link subjects; the regression is fitted on some of them and scored on the rest, over
+# repeated splits, because a ceiling that was fitted on the images it is scored on would be a leak. Next to the
 # plain value (all others together) stands the extrapolation to infinitely many subjects, $v_0 (1 - e^{-x/\tau_0})$.
 
 # %%
@@ -56,15 +60,14 @@ figures.save_figure(
     fig, table, "noise_ceilings", settings,
     caption="Ceilings of Pearson's r over voxels, per region: from repeats (ncsnr), and from other subjects, plain and extrapolated.",
     alt=figures.alt_ceilings(table, threshold=settings.stats.min_ceiling),
-    command="make figure NOTEBOOK=05_estimate_ceilings",
 )  # fmt: skip
 
 # %% [markdown]
 # The ceiling from repeats is an upper limit for any model: it counts everything that repeats in this brain. The one from other
 # brains counts only what is shared between people and linearly readable from so few of them; it
-# is lower wherever brains differ or the shared pictures are too few to fit the regression. Dividing by it therefore gives larger numbers, and they may exceed 1.
+# is lower wherever brains differ or the shared images are too few to fit the regression. Dividing by it therefore gives larger numbers, and they may exceed 1.
 #
-# The medians, and the share of voxels for which three points did not determine the extrapolation (they rise in a straight line; often a voxel
+# The medians, and the proportion of voxels for which three points did not determine the extrapolation (they rise in a straight line; often a voxel
 # without signal). Those have no extrapolated ceiling:
 
 # %%
@@ -84,13 +87,12 @@ figures.save_figure(
     fig, table[table.roi == "nsdgeneral"], "ceiling_scatter", settings,
     caption="The two ceilings voxel by voxel, one panel a subject.",
     alt="Scatter, one panel a subject. " + figures.alt_ceilings(table, rois=["nsdgeneral"]),
-    command="make figure NOTEBOOK=05_estimate_ceilings",
 )  # fmt: skip
 
 # %% [markdown]
 # ## How much does the threshold drop?
 #
-# Alignment is averaged over voxels whose ceiling reaches the threshold of the settings: a share of variance for the ceiling from
+# Alignment is averaged over voxels whose ceiling reaches the threshold of the settings: a fraction of variance for the ceiling from
 # repeats, a correlation for the other.
 
 # %%

@@ -1,5 +1,8 @@
 # ---
 # jupyter:
+#   brainalign:
+#     reads: scores samples nulls voxels ceilings
+#     settings: data subjects models stats
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -13,7 +16,7 @@
 # architectures with random weights, in early visual cortex and in regions for bodies, faces, places and words.
 
 # %% tags=["parameters"]
-settings_file = "workflow/config/phantom.yml"
+settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
 import pandas as pd
@@ -31,7 +34,7 @@ settings = load_settings(settings_file)
 # %% [markdown]
 # ## From scores to one number per model and region
 #
-# The table takes, for each region, the layer of the model's answer-giving component with the best cross-validated score on training pictures; averages over the
+# The table takes, for each region, the layer of the model's answer-giving component with the best cross-validated score on training images; averages over the
 # instructions; divides by the noise ceiling; and averages over the region's voxels whose ceiling reaches the threshold.
 
 # %%
@@ -50,14 +53,13 @@ fig = figures.plot_models(table[table.roi.isin(PAPER_GROUPS)], rois=PAPER_GROUPS
 figures.save_figure(
     fig, table, "figure_2", settings,
     caption="Ceiling-normalised alignment of each model with six groups of regions. Small points: single subjects; "
-    "marker and bar: mean and 95 % interval over resampled test pictures, which also give q; grey: range under shuffled rows.",
+    "marker and bar: mean and 95 % interval over resampled test images, which also give q; grey: range under shuffled rows.",
     alt=figures.alt_models(table),
-    command="make figure NOTEBOOK=06_compare_models",
 )  # fmt: skip
 
 # %% [markdown]
 # Read each panel from left to right: a point at 1 would predict all that can be predicted in that region, given its noise;
-# the grey band is what a regression on shuffled pictures reaches. The small points are the single subjects. With four of them, agreement
+# the grey band is what a regression on shuffled images reaches. The small points are the single subjects. With four of them, agreement
 # between points says more than any test across subjects could.
 
 # %%
@@ -106,7 +108,7 @@ titled(ledger.convention_table(choices, "places"), "{:.2f}")
 #
 # Two bar charts, one a region, do not show that a model's lead is larger in one of them: the difference of the differences needs a test of
 # its own. For each model against the reference, one test over all six groups: a small *q* says that its lead is not the same everywhere. The
-# test rests on resampled test pictures, which all models and regions share. Single voxels are tested on [a page of their own](08_test_voxels).
+# test rests on resampled test images, which all models and regions share. Single voxels are tested on [a page of their own](08_test_voxels).
 
 # %%
 samples = model_tests.model_samples(settings, settings.models)

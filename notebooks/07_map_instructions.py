@@ -1,5 +1,8 @@
 # ---
 # jupyter:
+#   brainalign:
+#     reads: scores samples voxels
+#     settings: data subjects models partition stats
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -13,7 +16,7 @@
 # where the race was a tie, so the opacity of a colour is the margin before the second best.
 
 # %% tags=["parameters"]
-settings_file = "workflow/config/phantom.yml"
+settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
 from myst_nb import glue
@@ -35,7 +38,7 @@ scores = {
 # %% [markdown]
 # ## Maps
 #
-# For each voxel and instruction the layer is chosen by cross-validation on training pictures; the map shows the test score,
+# For each voxel and instruction the layer is chosen by cross-validation on training images; the map shows the test score,
 # divided by the ceiling. The group map averages the normalised scores of all subjects on the common surface before
 # choosing the winner; its outlines are where at least half of the subjects have the area. Colours are ordered from low-level (cold) to high-level instructions.
 
@@ -50,7 +53,6 @@ figures.save_figure(
     fig, maps.winner_table(winners, instructions, cortex), "figure_3", settings,
     caption=f"Best instruction of each voxel ({title_of(models[0])}); opacity is the margin before the second best.",
     alt=figures.alt_winner_shares(mapped, kind="Flat maps"),
-    command="make figure NOTEBOOK=07_map_instructions",
 )  # fmt: skip
 
 # %%
@@ -68,16 +70,15 @@ glue("agreement", same.map(written, form="{:.0%}").to_dict(), display=False)
 fig = figures.plot_winner_shares(mean)
 figures.save_figure(
     fig, mean, "winner_shares", settings,
-    caption="Share of each region's voxels that each instruction wins, mean over models and subjects.",
+    caption="Proportion of each region's voxels that each instruction wins, mean over models and subjects.",
     alt=figures.alt_winner_shares(mean),
-    command="make figure NOTEBOOK=07_map_instructions",
 )  # fmt: skip
 
 # %% [markdown]
 # ## Which differences between instructions are sure?
 #
 # A winner always exists. Whether it beats the others is a question for a test: each pair of instructions in a region, on the same
-# resampled test pictures for all subjects. Single voxels are tested on [a page of their own](08_test_voxels).
+# resampled test images for all subjects. Single voxels are tested on [a page of their own](08_test_voxels).
 
 # %% tags=["figure:instruction_tests"]
 tests = model_tests.instruction_pairs(settings, models[0], ["prf-visual", "higher"])
@@ -86,7 +87,6 @@ figures.save_figure(
     fig, tests, "instruction_tests", settings,
     caption=f"Difference between every two instructions ({title_of(models[0])}), mean over subjects, in early and higher visual areas.",
     alt=figures.alt_pair_tests(tests, alpha=settings.stats.alpha),
-    command="make figure NOTEBOOK=07_map_instructions",
 )  # fmt: skip
 
 # %% [markdown]
@@ -102,12 +102,11 @@ figures.save_figure(
     fig, maps.winner_table(groups, instructions, cortex), "winner_models", settings,
     caption="Best instruction of each voxel in the mean over subjects, for each model; opacity is the margin.",
     alt=figures.alt_winner_maps(groups, instructions),
-    command="make figure NOTEBOOK=07_map_instructions",
 )  # fmt: skip
 
 # %% [markdown]
 # If the maps say something about the brain and not about one model, different models should give similar ones. Agreement is the
-# share of voxels with the same winner, beside the share expected from how often each instruction wins at all: {{ agreement.observed }} and
+# proportion of voxels with the same winner, beside the proportion expected from how often each instruction wins at all: {{ agreement.observed }} and
 # {{ agreement.expected }} on average in this build ({{ study.data }}).
 
 # %% tags=["figure:agreement"]
@@ -122,6 +121,5 @@ else:
         fig, agreement, "agreement", settings,
         caption="Agreement between the models' maps of the best instruction, beside what chance gives.",
         alt=figures.alt_agreement(table),
-        command="make figure NOTEBOOK=07_map_instructions",
     )  # fmt: skip
 shown

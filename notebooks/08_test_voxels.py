@@ -1,5 +1,9 @@
 # ---
 # jupyter:
+#   brainalign:
+#     reads: responses scores predictions voxels
+#     settings: data subjects models partition stats
+#     writes: voxels_by_model voxels_by_instruction
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -9,11 +13,11 @@
 # %% [markdown]
 # # Voxel by voxel
 #
-# Stars on region means say nothing about single voxels. Here every voxel is tested within its subject, on test pictures, with the false discovery
+# A star on a region mean says nothing about single voxels. Here every voxel is tested within its subject, on test images, with the false discovery
 # rate controlled over the voxels.
 
 # %% tags=["parameters"]
-settings_file = "workflow/config/phantom.yml"
+settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
 from brainalign_utils import store
@@ -29,7 +33,7 @@ print(f"{settings.stats.n_permutations} permutations, q < {settings.stats.alpha:
 # %% [markdown]
 # ## Which voxels are predicted at all?
 #
-# Predictions are paired with the responses to shuffled pictures. The table holds the share of voxels that are predicted better than that, mean over
+# Predictions are paired with the responses to shuffled images. The table holds the proportion of voxels that are predicted better than that, mean over
 # subjects, for the captioning instruction where a model takes one.
 
 # %%
@@ -41,7 +45,7 @@ titled(predicted, "{:.0%}")
 # %% [markdown]
 # ## Model against model
 #
-# Which voxels does a model predict *better / worse* than the reference? The two predictions of randomly chosen pictures are swapped. A star:
+# Which voxels does a model predict *better / worse* than the reference? The two predictions of randomly chosen images are swapped. A star:
 # the mean of the region differs as well, all subjects together, under the same swaps.
 
 # %%
@@ -65,12 +69,12 @@ print(f"model: {title_of(multimodal[0])}; reference: {settings.caption_id()}")
 voxel_tests.compared(shares, regions, "instruction", settings.stats.alpha)
 
 # %% [markdown]
-# ## Would the same instruction win again?
+# ## Winner consistency
 #
-# The best instruction of a voxel, in resampled test pictures: how often the most frequent winner wins, and in what share of voxels it wins in
+# The best instruction of a voxel, in resampled test images: how often the most frequent winner wins, and in what proportion of voxels it wins in
 # at least 95 % of the samples. Everything else on a map of winners is a near tie.
 
 # %%
 again = voxel_tests.stability_table(settings, multimodal[0], groups)
 means = again.groupby("roi", sort=False)[["again", "sure", "chance"]].mean().map("{:.0%}".format)
-titled(means).rename(columns={"again": "wins again", "sure": "in 95 % or more"})
+titled(means).rename(columns={"again": "winner consistency", "sure": "in 95 % or more"})

@@ -1,5 +1,9 @@
 # ---
 # jupyter:
+#   brainalign:
+#     reads: dataset responses scores predictions voxels
+#     settings: data coco_root subjects models partition stats
+#     writes: concepts
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -9,11 +13,11 @@
 # %% [markdown]
 # # Visual concepts
 #
-# The paper's figure 4. Test pictures are grouped by what COCO's annotations say is in them: people, animals, food, vehicles; few or many objects;
+# The paper's figure 4. Test images are grouped by what COCO's annotations say is in them: people, animals, food, vehicles; few or many objects;
 # indoors or outdoors. Within a group, does the instruction that asks for it predict the brain better than others?
 
 # %% tags=["parameters"]
-settings_file = "workflow/config/phantom.yml"
+settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
 import pandas as pd
@@ -34,14 +38,14 @@ objects = coco.read_objects(settings.paths.coco, nsd.read_stim_info(settings.pat
 # ## Groups
 #
 # The groups overlap. "Count-related" groups are defined by how many objects there are, "recognition-related" ones by
-# what they are; the table says how each is decided and how many test pictures it has. COCO outlines a crowd as one region:
-# it counts as ten objects of its kind, so a picture with a crowd is never one of few objects or of one dominant object. Objects
+# what they are; the table says how each is decided and how many test images it has. COCO outlines a crowd as one region:
+# it counts as ten objects of its kind, so an image with a crowd is never one of few objects or of one dominant object. Objects
 # without a usable outline (fewer than three points, or no area) are left out, as are those that lie outside the crop.
 
 # %%
 groups = concepts.concept_groups(objects, ids)
 rows = [
-    {"group": c.title, "kind": c.kind, "a picture counts if": c.definition, "pictures": groups[c.id].sum()}
+    {"group": c.title, "kind": c.kind, "an image counts if": c.definition, "images": groups[c.id].sum()}
     for c in concepts.CONCEPTS
 ]
 show.WordTable(pd.DataFrame(rows))
@@ -63,9 +67,8 @@ shown = shown.sort_values("instruction", key=lambda c: c.map(order), kind="stabl
 fig = figures.plot_concepts(shown)
 figures.save_figure(
     fig, trained, "figure_4", settings,
-    caption="Normalised alignment within groups of test pictures, by instruction; mean over models and subjects.",
+    caption="Normalised alignment within groups of test images, by instruction; mean over models and subjects.",
     alt=figures.alt_concepts(shown),
-    command="make figure NOTEBOOK=09_group_concepts",
 )  # fmt: skip
 
 # %%
@@ -79,8 +82,8 @@ numbers = {
 glue("concepts", numbers, display=False)
 
 # %% [markdown]
-# Compare along a row, not down a column: groups differ in how much their pictures vary, and a group of similar pictures gives low
-# correlations to every model. Small groups are noisy; groups with too few pictures are left out. In this build ({{ study.data }}) the best and the worst
+# Compare along a row, not down a column: groups differ in how much their images vary, and a group of similar images gives low
+# correlations to every model. Small groups are noisy; groups with too few images are left out. In this build ({{ study.data }}) the best and the worst
 # instruction of a group differ by {{ concepts.spread }} in the median group, and most in the group *{{ concepts.widest }}*; the groups themselves
 # differ more, from {{ concepts.groups }}.
 

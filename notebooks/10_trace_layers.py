@@ -1,5 +1,8 @@
 # ---
 # jupyter:
+#   brainalign:
+#     reads: scores voxels
+#     settings: data subjects models partition stats
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -14,7 +17,7 @@
 # are shown side by side, never on one axis.
 
 # %% tags=["parameters"]
-settings_file = "workflow/config/phantom.yml"
+settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
 from myst_nb import glue
@@ -35,7 +38,6 @@ figures.save_figure(
     fig, table, "figure_5", settings,
     caption="Ceiling-normalised alignment over relative depth; thin lines are subjects, the marker is the peak.",
     alt=figures.alt_layers(table),
-    command="make figure NOTEBOOK=10_trace_layers",
 )  # fmt: skip
 
 # %%
@@ -46,7 +48,7 @@ depths = peaks.model.map(title_of) + " " + peaks.depth.map(written)
 glue("depths", depths.groupby(peaks.roi).agg(", ".join).to_dict(), display=False)
 
 # %% [markdown]
-# A curve that falls toward the end says that the last layers have turned from the picture to the next word. A flat
+# A curve that falls toward the end says that the last layers have turned from the image to the next word. A flat
 # curve says that depth hardly matters for that region, which is also what a regression with enough features can make of any layer; the
 # random-weights baseline of figure 2 is the yardstick. In this build ({{ study.data }}) the part that gives the answer is best, in early visual areas, at depth
 # {{ depths["prf-visual"] }}; for places at {{ depths.places }}. Move through the layers one by one with the slider above.
@@ -70,7 +72,6 @@ figures.save_figure(
     fig, maps.map_table(panels, cortex), "best_layers", settings,
     caption="Relative depth of the best layer of each voxel, per model and component, mean over subjects.",
     alt=figures.alt_maps(panels, label),
-    command="make figure NOTEBOOK=10_trace_layers",
 )  # fmt: skip
 
 # %% [markdown]
@@ -85,5 +86,4 @@ figures.save_figure(
     fig, maps.map_table(panels, cortex), "best_layers_subjects", settings,
     caption=f"Relative depth of the best layer of each voxel ({title_of(models[0])}, {component}), per subject and for the group.",
     alt=figures.alt_maps(panels, label),
-    command="make figure NOTEBOOK=10_trace_layers",
 )  # fmt: skip

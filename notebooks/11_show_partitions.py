@@ -1,5 +1,8 @@
 # ---
 # jupyter:
+#   brainalign:
+#     reads: partition voxels
+#     settings: data subjects models partition stats
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -13,7 +16,7 @@
 # visual areas. Reviewers asked for more than pairs: what does each instruction add that *none* of the others has?
 
 # %% tags=["parameters"]
-settings_file = "workflow/config/phantom.yml"
+settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
 from myst_nb import glue
@@ -30,12 +33,12 @@ instructions = [row.id for row in settings.instruction_rows()]
 reference = settings.caption_id()
 partner = "IU2" if "IU2" in instructions else instructions[0]
 pairs = pair_table(settings, models, ["prf-visual", "higher", "nsdgeneral"])
-unit = "share of explainable variance"
+unit = "fraction of explainable variance"
 
 # %% [markdown]
 # ## The paper's diagrams
 #
-# Captioning and food listing, in early and in higher visual areas: mean over models and subjects, as shares of the variance that can be explained.
+# Captioning and food listing, in early and in higher visual areas: mean over models and subjects, as fractions of the explainable variance.
 
 # %% tags=["figure:figure_6"]
 keys = ["roi", "instruction_a", "instruction_b"]
@@ -47,7 +50,6 @@ figures.save_figure(
     fig, pairs, "figure_6", settings,
     caption=f"Variance explained by {reference} and {partner}: alone, and shared. Negative parts are stated below.",
     alt=figures.alt_venns(venns, unit=unit),
-    command="make figure NOTEBOOK=11_show_partitions",
 )  # fmt: skip
 
 # %% [markdown]
@@ -64,7 +66,6 @@ figures.save_figure(
     fig, maps.map_table(parts["shared"], cortex), "shared_maps", settings,
     caption=f"Variance that {reference} and {partner} both explain, voxel by voxel; mean over models.",
     alt=figures.alt_maps(parts["shared"], label),
-    command="make figure NOTEBOOK=11_show_partitions",
 )  # fmt: skip
 
 # %% [markdown]
@@ -83,7 +84,6 @@ figures.save_figure(
     fig, maps.map_table(panels, cortex), "unique_maps", settings,
     caption="Variance that one instruction explains beyond the other, and beyond all others; mean over models and subjects.",
     alt=figures.alt_maps(panels, label),
-    command="make figure NOTEBOOK=11_show_partitions",
 )  # fmt: skip
 
 # %% [markdown]
@@ -98,7 +98,6 @@ figures.save_figure(
     fig, everywhere, "pair_matrix", settings,
     caption="Every pair of instructions: what both explain, and what the row explains beyond the column.",
     alt=figures.alt_pair_matrix(everywhere, unit=unit),
-    command="make figure NOTEBOOK=11_show_partitions",
 )  # fmt: skip
 
 # %%
@@ -111,7 +110,7 @@ glue("shared", shared.map(written, form="{:.0%}").to_dict(), display=False)
 #
 # ## Each instruction against all others
 #
-# A pair can share much because both instructions carry the picture's general content. Against all nine others, only what is specific
+# A pair can share much because both instructions carry the image's general content. Against all nine others, only what is specific
 # to an instruction remains. Values around 0, on either side, mean: nothing specific that this much data can show.
 
 # %% tags=["figure:unique_all"]
@@ -121,7 +120,6 @@ figures.save_figure(
     fig, unique, "unique_all", settings,
     caption="Variance that each instruction explains and none of the others does; small points are subjects, bars their range.",
     alt=figures.alt_instructions(unique, unit=f"unique {unit}"),
-    command="make figure NOTEBOOK=11_show_partitions",
 )  # fmt: skip
 
 # %%
@@ -145,7 +143,6 @@ figures.save_figure(
     fig, shared, "early_higher", settings,
     caption=f"Share of the jointly explained variance that {reference} and another instruction have in common.",
     alt=figures.alt_early_higher(shared),
-    command="make figure NOTEBOOK=11_show_partitions",
 )  # fmt: skip
 
 # %% [markdown]

@@ -1,5 +1,9 @@
 # ---
 # jupyter:
+#   brainalign:
+#     reads: scores voxels
+#     settings: data subjects models partition stats
+#     writes: viewer
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -7,14 +11,14 @@
 # ---
 
 # %% [markdown]
-# # The cortex in your hands
+# # Interactive cortical surface
 #
-# Every score of the study, on a cortex that can be turned: choose a subject, a model, an instruction, a layer and a region. The
-# values are the correlation of each voxel divided by its noise ceiling; voxels below the threshold on the ceiling stay grey. Nothing is
+# Every score of the study, on a cortex that can be turned: choose a subject, a model or the difference of two, an
+# instruction, a layer and a region. The values are the correlation of each voxel divided by its noise ceiling; voxels below the threshold on the ceiling stay grey. Nothing is
 # computed while you look: this notebook writes the numbers, and the page fetches those that you ask for.
 
 # %% tags=["parameters"]
-settings_file = "workflow/config/phantom.yml"
+settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
 from brainalign_utils import figures
@@ -55,7 +59,6 @@ figures.save_figure(
     fig, table, "cortex", settings,
     caption=f"Normalised alignment of {title} under {instruction} on the inflated cortex, mean over subjects.",
     alt=figures.alt_maps(regions, f"normalised alignment of {title} under {instruction}"),
-    command="make figure NOTEBOOK=12_view_cortex",
 )  # fmt: skip
 
 # %% [markdown]

@@ -1,5 +1,8 @@
 # ---
 # jupyter:
+#   brainalign:
+#     reads: scores samples nulls voxels
+#     settings: data subjects models stats
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -12,14 +15,14 @@
 # A multimodal model that was tuned to follow instructions differs from a vision model in many ways at once: language, scale, training
 # data, tuning. Reviewers of the paper asked for comparisons that change one thing at a time.
 #
-# - **Instruction tuning removed:** BLIP-2 is InstructBLIP's architecture trained to describe pictures, without the tuning.
-# - **Image only:** the empty instruction. What does the picture alone bring?
-# - **Instruction only:** a blank picture. Whatever this predicts cannot come from the picture.
-# - **Language only:** the language model reads a caption of the picture and never sees it.
+# - **Instruction tuning removed:** BLIP-2 is InstructBLIP's architecture trained to describe images, without the tuning.
+# - **Image only:** the empty instruction. What does the image alone bring?
+# - **Instruction only:** a blank image. Whatever this predicts cannot come from the image.
+# - **Language only:** the language model reads a caption of the image and never sees it.
 # - **Random weights:** the same architecture, untrained.
 
 # %% tags=["parameters"]
-settings_file = "workflow/config/phantom.yml"
+settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
 import pandas as pd
@@ -56,13 +59,12 @@ rows = pd.concat(
 fig = figures.plot_ablations(rows)
 figures.save_figure(
     fig, rows, "ablations", settings,
-    caption="What changes when one thing is taken away: instruction tuning, the picture, the instruction, training.",
+    caption="What changes when one thing is taken away: instruction tuning, the image, the instruction, training.",
     alt=figures.alt_models(table, rois=["prf-visual", "higher"]),
-    command="make figure NOTEBOOK=13_compare_ablations",
 )  # fmt: skip
 
 # %% [markdown]
-# A model whose score does not drop when the instruction is taken away owes it to the picture. With a blank picture all
+# A model whose score does not drop when the instruction is taken away owes it to the image. With a blank image all
 # states are the same, and no correlation is defined: a number there would be a leak.
 
 # %%
@@ -70,4 +72,4 @@ everyone = table[(table.subject == "all") & table.roi.isin(PAPER_GROUPS)]
 titled(everyone.pivot(index="model", columns="roi", values="difference")[list(PAPER_GROUPS)], "{:.3f}")
 
 # %% [markdown]
-# The table holds the difference to InstructBLIP; the tests behind it resample the test pictures, which all models share.
+# The table holds the difference to InstructBLIP; the tests behind it resample the test images, which all models share.

@@ -1,5 +1,9 @@
 # ---
 # jupyter:
+#   brainalign:
+#     reads: truth responses features voxels scores predictions partition ceilings
+#     settings: data subjects models partition encoding stats
+#     writes: recovery
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -7,14 +11,14 @@
 # ---
 
 # %% [markdown]
-# # Does the method recover the truth?
+# # Does the method recover the ground truth?
 #
 # On real brains nobody knows the right answer. On the phantom we do: each voxel's tuning, signal and noise were planted. This
 # page lays estimates beside what was planted and says, check by check, whether they agree. A check that failed
 # here could not be trusted on real data; one that passes is necessary, not sufficient.
 
 # %% tags=["parameters"]
-settings_file = "workflow/config/phantom.yml"
+settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
 import pandas as pd
@@ -32,13 +36,13 @@ model = settings.lead_model()
 # ## The checks
 #
 # **Noise ceiling:** the planted median of each region is within the sampling error of its estimate. **Cross-subject ceiling:** responses
-# are drawn, for four subjects and the study's number of shared pictures, of which a known part is common to all subjects; the
+# are drawn, for four subjects and the study's number of shared images, of which a known part is common to all subjects; the
 # extrapolated ceiling is within .1 of it. **Tuning:** across
 # kinds of drawn content, the profile of an area's predictions follows the profile of its planted signal (early areas as the vision-only model
 # predicts them, the others as the multimodal one does, each from the best layer of its region). **Best instruction:** voxels tuned to
 # something are won by an instruction that asks for it, more often than other voxels are. **Layer choice:** the layer chosen on training folds scores, on test
-# pictures, within .02 of the best one. **Shared variance:** responses are drawn from the model's own states so that two feature spaces share
-# a known part; the partition finds that part within its interval, give or take what few training pictures cost (.05).
+# images, within .02 of the best one. **Shared variance:** responses are drawn from the model's own states so that two feature spaces share
+# a known part; the partition finds that part within its interval, give or take what few training images cost (.05).
 
 # %%
 checks = [
@@ -58,7 +62,6 @@ figures.save_figure(
     fig, table, "recovery", settings,
     caption="Estimate against planted value; filled circles passed their check, open crosses failed.",
     alt=figures.alt_recovery(table),
-    command="make figure NOTEBOOK=14_recover_truth",
 )  # fmt: skip
 
 # %%
@@ -78,5 +81,5 @@ numbers = {
 glue("recovery", numbers, display=False)
 
 # %% [markdown]
-# Points on the diagonal are recovered: in this build ({{ study.data }}) {{ recovery.passed.all }} checks pass. Where a check fails for one subject and passes for the others, look at how many voxels and pictures stand behind it: the
-# phantom has a few hundred training pictures, not nine thousand.
+# Points on the diagonal are recovered: in this build ({{ study.data }}) {{ recovery.passed.all }} checks pass. Where a check fails for one subject and passes for the others, look at how many voxels and images stand behind it: the
+# phantom has a few hundred training images, not nine thousand.

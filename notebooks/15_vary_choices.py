@@ -1,5 +1,9 @@
 # ---
 # jupyter:
+#   brainalign:
+#     reads: dataset responses features
+#     settings: data subjects models partition multiverse encoding features
+#     writes: choices
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -14,7 +18,7 @@
 # captioning instruction and the component that gives the answer. The ledger combines them with the choices that need no fit: layer, ceiling, regions.
 
 # %% tags=["parameters"]
-settings_file = "workflow/config/phantom.yml"
+settings_file: str = "workflow/config/phantom.yml"  # settings of the study
 
 # %%
 from brainalign_utils.results import variants
@@ -27,7 +31,7 @@ models = [m for m in (*settings.partition.models, "vit-h") if m in settings.mode
 # ## Poolings
 #
 # The study averages the states of generated tokens. The settings name others to compare it with: the tokens of the prompt, its last token, the
-# tokens of the picture, or all of them, as one of the authors' scripts does.
+# tokens of the image, or all of them, as one of the authors' scripts does.
 
 # %%
 for model in models:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import zarr
 
-from brainalign_utils.publishing.contents import REBUILT
+from brainalign_utils.publishing.contents import rebuilt
 from brainalign_utils.publishing.pages import figure_names
 from brainalign_utils.settings import load_settings
 
@@ -37,7 +37,7 @@ def main(settings_file: str) -> None:
     settings = load_settings(settings_file)
     root = settings.paths.root
     archive = root / f"{settings.name}-scores.zip"
-    rebuilt = root.with_name(f"{settings.name}-scores")
+    unpacked = root.with_name(f"{settings.name}-scores")
     with zipfile.ZipFile(archive) as file:
         members = {name: file.read(name) for name in file.namelist()}
     everything = b"\n".join(members.values())
@@ -57,10 +57,10 @@ def main(settings_file: str) -> None:
         assert not any(folder in content for folder in private), f"{name} names a folder of this machine"
 
     compared = 0
-    for notebook in REBUILT:
+    for notebook in rebuilt():
         executed = nbformat.read(settings.paths.executed(notebook), as_version=4)
         for figure in (name for cell in executed.cells for name in figure_names(cell)):
-            one, other = (pd.read_csv(folder / "figures" / f"{figure}.csv") for folder in (root, rebuilt))
+            one, other = (pd.read_csv(folder / "figures" / f"{figure}.csv") for folder in (root, unpacked))
             pd.testing.assert_frame_equal(one, other, obj=f"table of {figure}")
             compared += 1
     assert compared >= 10, compared

@@ -10,20 +10,20 @@ import brainalign_utils
 
 PACKAGE = Path(brainalign_utils.__file__).parent
 NAME = PACKAGE.name
-FILES = sorted(p for p in PACKAGE.rglob("*.py") if "checkpoints" not in p.parts)
+FILES = sorted(PACKAGE.rglob("*.py"))
 LIBRARIES = sorted(PACKAGE.parent.glob("packages/*/src/**/*.py"))
 
-ROOMS = ["stats", "nsd", "features", "encoding", "results", "figures", "publishing"]
+ROOMS = ["stats", "nsd", "features", "encoding", "results", "figures", "running", "publishing"]
 """From the ground up: a room imports rooms before it, and modules at the root of the package."""
-NO_FILES = {"stats": "", "figures": "tables titles models settings provenance"}
+NO_FILES = {"stats": "", "figures": "tables titles models settings artifacts"}
 """Rooms that take arrays or tables and read no file, and the modules they may import: no other room.  So
 results do not draw (figures stand above them) and figures do not look results up."""
 HEAVY = {
-    "h5py": "nsd phantom", "nibabel": "nsd phantom", "zarr": "features store",
-    "transformers": "features phantom",
-    "torch": "features phantom encoding", "voxelridge": "encoding",
+    "h5py": "nsd", "nibabel": "nsd", "zarr": "features store",
+    "transformers": "features",
+    "torch": "features encoding", "voxelridge": "encoding",
     "boto3": "nsd", "botocore": "nsd", "himalaya": "encoding",
-    "cortex": "results", "nilearn": "results figures phantom", "matplotlib": "figures",
+    "cortex": "results", "nilearn": "results figures", "matplotlib": "figures",
 }  # fmt: skip
 """Libraries that take long to import or touch files, and the rooms that may."""
 FORBIDDEN_IMPORTS = {"pickle", "dill", "joblib", "marshal", "shelve", "torchvision"}
@@ -71,6 +71,16 @@ def test_libraries_stand_alone(path):
     name = path.relative_to(PACKAGE.parent).parts[3]
     others = {NAME, "tests", *(p.name for p in PACKAGE.parent.glob("packages/*/src/*"))} - {name}
     assert not others & {top for top, _, _ in imports(path)}
+
+
+@pytest.mark.parametrize("path", FILES + LIBRARIES, ids=lambda p: str(p.relative_to(PACKAGE.parent)))
+def test_only_the_path_of_its_weights_is_taken_from_the_miniature(path):
+    """Nothing reads with the code that wrote; training stands outside, and nothing imports it."""
+    tops = {top for top, _, _ in imports(path)}
+    assert "training" not in tops
+    if "nsd_phantom" in tops and path in FILES:
+        assert path.relative_to(PACKAGE).as_posix() == "features/checkpoints.py"
+        assert path.read_text(encoding="utf-8").count("nsd_phantom") == 1
 
 
 def test_imports_are_found(tmp_path):

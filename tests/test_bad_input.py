@@ -8,8 +8,11 @@ import re
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import jupytext
+import nbformat
 import pytest
 from fixtures.unprivileged import nobody, reachable_folder
 
@@ -44,6 +47,7 @@ SETTINGS = [
     ("n_sessions: all", "n_sessions: expected a whole number .*'all'"),
     ("n_sessions: 2.5", "n_sessions: expected a whole number .*2.5"),
     ("n_sessions: -1", "n_sessions: should be greater than or equal to 1 .*-1"),
+    ("n_sessions: 4", "n_sessions is 4 but phantom.n_sessions is 3; raise that"),
     ("stats: {alpha: 5%}", "stats.alpha: expected a number .*'5%'"),
     (
         "encoding: {log10_alpha_min: .nan}",
@@ -161,8 +165,8 @@ COMMANDS = [
     ("plan --settings=", 2, "'--settings': the path is empty"),
     ("plan --setting x.yml", 2, "No such option '--setting'. Did you mean '--settings'"),
     ("plan nowhere.yml", 2, "unexpected extra argument .nowhere.yml. .see `brainalign plan --help`"),
-    ("plan --settings one.yml", 1, "models is instructblip; pages compare .* name at least two"),
-    ("plan --settings vision.yml", 1, "models is vit-h, clip-image; .* one of them of partition.models"),
+    ("plan --settings one.yml", 1, "models is instructblip; the pages compare .* with vit-h: name it"),
+    ("plan --settings vision.yml", 1, "models is vit-h, clip-image; .* name it and one of partition.models"),
     ("plan --settings two words.yml", 2, "unexpected extra argument .words.yml."),
     ("plan --settings file", 1, "settings file holds nothing"),
     ("paln", 2, "No such command 'paln'. Did you mean 'plan'"),
@@ -217,8 +221,11 @@ MAKE = [
         "workflow/config cannot be read .Is a directory.; name a file",
     ),
     ("book SETTINGS=README.md", "settings README.md is not valid YAML: line"),
-    ("book SETTINGS={here}/one.yml", "models is instructblip; pages compare .* name at least two"),
-    ("book SETTINGS={here}/vision.yml", "models is vit-h, clip-image; .* one of them of partition.models"),
+    ("book SETTINGS={here}/one.yml", "models is instructblip; the pages compare .* with vit-h: name it"),
+    (
+        "book SETTINGS={here}/vision.yml",
+        "models is vit-h, clip-image; .* name it and one of partition.models",
+    ),
     ("book SETTINGS={here}/braces.yml", "cannot use .*, whose braces are wildcards; choose another"),
     ("book SETTINGS={here}/inside.yml", "file is a file; set build_root to a folder of yours"),
     ("book SETTINGS={here}/absent.yml", "checkpoints: the folder .*/nowhere does not exist"),
@@ -307,3 +314,70 @@ def test_a_folder_that_may_not_be_written(capfd):
         message = f"{folder}/closed may not be written; set build_root to a folder of yours"
         check(status, 1, message, *capfd.readouterr())
         assert cli.main(["check", "book", *options]) == 0
+
+
+PAPERMILL = [
+    (
+        "estimate_ceilings",
+        "settings_file nowhere.yml",
+        "SettingsError: settings file nowhere.yml does not exist",
+    ),
+    (
+        "estimate_ceilings",
+        "settings_file notebooks",
+        "SettingsError: .*notebooks cannot be read .Is a directory.",
+    ),
+    ("estimate_ceilings", "settings_file README.md", "SettingsError: .*README.md is not valid YAML: line"),
+    ("estimate_ceilings", "settings_file {here}/file", "SettingsError: settings .*/file holds nothing"),
+    ("estimate_ceilings", "settings_file {here}/nsd.yml", "SettingsError: .* nsd_root is empty; set it"),
+    (
+        "partition_variance",
+        "settings_file {here}/twice.yml",
+        "SettingsError: .* name stands in line 1 and in line",
+    ),
+    (
+        "fit_encoding",
+        "settings_file {here}/octal.yml",
+        "SettingsError: .* line 1: 037 could be octal; write 37",
+    ),
+    ("fit_encoding", "model foo", "SettingsError: model is 'foo'; this study has the models "),
+    ("load_responses", "subjects 08", "SettingsError: subjects is .* it takes a list, such as "),
+    ("estimate_ceilings", "settings_file {here}/good.yml", "StoreError: .* does not exist; .* run `make "),
+]
+
+
+@pytest.fixture(scope="module")
+def papermill_runs(tmp_path_factory):
+    """What papermill prints and writes for every row of the table; two processes at a time."""
+    here = tmp_path_factory.mktemp("papermill")
+    texts = {
+        "file": "",
+        "nsd.yml": "data: nsd",
+        "twice.yml": "name: a\nname: b",
+        "octal.yml": "n_sessions: 037",
+    }
+    for name, text in (texts | {"good.yml": f"build_root: '{here}'"}).items():
+        (here / name).write_text(text)
+
+    def run(row):
+        (source,) = project_root().glob(f"notebooks/*_{PAPERMILL[row][0]}.py")
+        copy, out = here / f"{row}.ipynb", here / f"{row}.out.ipynb"
+        jupytext.write(jupytext.read(source), copy)
+        words = ["-p", *PAPERMILL[row][1].format(here=here).split()]
+        command = [sys.executable, "-m", "papermill", str(copy), str(out), "-k", "python3", *words]
+        done = subprocess.run(command, cwd=project_root(), capture_output=True, text=True, timeout=120)
+        return done, nbformat.read(out, as_version=4)
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(run, range(len(PAPERMILL))))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", range(len(PAPERMILL)), ids=[" ".join(row[:2]) for row in PAPERMILL])
+def test_a_notebook_in_papermill(row, papermill_runs):
+    """The sentence stands alone in the notebook, and is the last line that papermill prints."""
+    done, notebook = papermill_runs[row]
+    message = PAPERMILL[row][2]
+    assert done.returncode == 1 and re.match(message, done.stderr.rstrip().splitlines()[-1]), done.stderr
+    (error,) = (o for cell in notebook.cells for o in cell.get("outputs", ()) if o.output_type == "error")
+    assert len(error.traceback) == 1 and re.match(message, error.traceback[0])

@@ -1,5 +1,7 @@
 """Settings: what is wrong is refused with both values and the remedy."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -38,10 +40,33 @@ def test_wrong_settings_are_explained(overrides, match):
         load_settings(**overrides)
 
 
-def test_a_settings_file_of_the_project_is_found_from_the_notebooks_folder(monkeypatch):
+def test_a_settings_file_of_the_project_is_found_from_any_folder(monkeypatch, tmp_path):
     expected = load_settings("workflow/config/phantom.yml")
-    monkeypatch.chdir(project_root() / "notebooks")
-    assert load_settings("workflow/config/phantom.yml") == expected
+    for folder in (project_root() / "notebooks", tmp_path):
+        monkeypatch.chdir(folder)
+        assert load_settings("workflow/config/phantom.yml") == expected
+        assert expected.build_root == project_root() / "_build"
+
+
+@pytest.mark.parametrize(
+    ("content", "key", "value"),
+    [
+        (b"\xef\xbb\xbfname: mine", "name", "mine"),
+        (b"name: mine\r\nsubjects: [1]\r\n", "subjects", (1,)),
+        ("name: étude".encode("utf-16"), "name", "étude"),
+        (b"name: 2026-01-02", "name", "2026-01-02"),
+        (b"n_sessions: 2", "name", "s"),
+        (b"subjects: [subj01, '2', 5]", "subjects", (1, 2, 5)),
+        (b"phantom: {n_sessions: 20}\nn_sessions: 1e1", "n_sessions", 10),
+        (b"encoding:\n  # n_folds: 3\n", "encoding", Settings().encoding),
+        (b"session_zscore: no", "session_zscore", False),
+        (b"build_root: ~/out", "build_root", Path.home() / "out"),
+        (b"build_root: $HOME/my out", "build_root", Path.home() / "my out"),
+    ],
+)
+def test_what_is_obviously_meant_is_read(content, key, value, tmp_path):
+    (tmp_path / "s.yml").write_bytes(content)
+    assert getattr(load_settings(tmp_path / "s.yml"), key) == value
 
 
 def test_missing_and_broken_files(tmp_path):

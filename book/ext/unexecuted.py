@@ -12,7 +12,7 @@ NOTE = """
 ```{note}
 Results are left out here. `make book` runs the study and builds the book with figures, tables and numbers.
 ```"""
-PART = re.compile(r"^```\{include\} .*generated/.*\n```$", re.MULTILINE)
+PARTS = re.compile(r"(?:^```\{include\} .*generated/.*\n```$\n*)+", re.MULTILINE)
 NUMBER = re.compile(r"\{\{ .*? \}\}")
 
 
@@ -20,7 +20,7 @@ def leave_out_results(app, docname, source):
     """Replace what only a finished study can fill in."""
     if (app.srcdir / "book" / "generated").is_dir():
         return
-    text = NUMBER.sub("…", PART.sub("*`make book` writes this part.*", source[0]))
+    text = NUMBER.sub("…", PARTS.sub("*`make book` writes this part.*\n\n", source[0]))
     is_notebook = docname.startswith("notebooks/")
     if is_notebook or text != source[0]:
         comment = "# " if is_notebook else ""

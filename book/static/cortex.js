@@ -1,9 +1,10 @@
 /* The cortex viewer: a mesh, one number per vertex, and controls.  Plain WebGL; nothing comes from elsewhere.
 
    A page holds <div class="cortex-viewer" data-files="FOLDER/"> with the manifest as JSON inside.  Here it gets
-   a button (button.load); after a click, the controls (select[name=subject|model|component|instruction|region|
-   surface], input[name=layer], button[data-view]), a canvas, and a line that says what is under the pointer
-   (.viewer-readout).  data-state on the div is "idle", "loading", "ready" or "failed".
+   a button (button.load); after a click, the controls (select[name=subject|model|minus|component|instruction|
+   region|surface], input[name=layer], button[data-view]), a canvas, and a line that says what is under the
+   pointer (.viewer-readout).  What is chosen stays when something else is: the instruction by its id, the layer by
+   its relative depth.  All models and subjects share one scale.  data-state on the div is "idle", "loading", "ready" or "failed".
    Data files are scripts that call brainalignCortex.receive, so that this also works from disk. */
 (() => {
   "use strict";
@@ -30,11 +31,12 @@
     return new Kind(raw.buffer);
   }
 
-  const VIRIDIS = ["440154", "482475", "414487", "355f8d", "2a788e", "21918c", "22a884", "44bf70", "7ad151", "bddf26", "fde725"]
-    .map((hex) => [0, 2, 4].map((i) => parseInt(hex.slice(i, i + 2), 16)));
-  function viridis(t) {
-    const at = Math.min(Math.max(t, 0), 1) * (VIRIDIS.length - 1), k = Math.min(Math.floor(at), VIRIDIS.length - 2);
-    return VIRIDIS[k].map((low, i) => low + (VIRIDIS[k + 1][i] - low) * (at - k));
+  const parse = (list) => list.map((hex) => [0, 2, 4].map((i) => parseInt(hex.slice(i, i + 2), 16)));
+  const VIRIDIS = parse(["440154", "482475", "414487", "355f8d", "2a788e", "21918c", "22a884", "44bf70", "7ad151", "bddf26", "fde725"]);
+  const RED_BLUE = parse(["053061", "4393c3", "f7f7f7", "d6604d", "67001f"]);
+  function colour(map, t) {
+    const at = Math.min(Math.max(t, 0), 1) * (map.length - 1), k = Math.min(Math.floor(at), map.length - 2);
+    return map[k].map((low, i) => low + (map[k + 1][i] - low) * (at - k));
   }
 
   const VIEWS = { back: [0, 0], left: [90, 0], right: [-90, 0], below: [0, -90], above: [0, 90], "back, below": [25, -35] };
@@ -118,11 +120,11 @@
     }
 
     /* values: one per vertex, NaN shows the folds; inside: whether a vertex is in the chosen region. */
-    paint(values, inside, high) {
+    paint(values, inside, low, high, map) {
       const color = new Float32Array(6 * this.n);
       for (let i = 0; i < 2 * this.n; i++) {
         const fold = this.folds[i] ? 0.62 : 0.78;
-        const own = Number.isNaN(values[i]) ? null : viridis(values[i] / high).map((c) => c / 255);
+        const own = Number.isNaN(values[i]) ? null : colour(map, (values[i] - low) / (high - low)).map((c) => c / 255);
         for (let d = 0; d < 3; d++) color[3 * i + d] = own === null ? fold : inside[i] ? own[d] : 0.25 * own[d] + 0.75 * fold;
       }
       this.#fill("color", color);
@@ -186,6 +188,7 @@
     constructor(root) {
       this.root = root;
       this.folder = root.dataset.files;
+      this.depth = 0.66;
       this.manifest = JSON.parse(root.querySelector("script").textContent);
       root.dataset.state = "idle";
       const button = element("button", { type: "button", className: "load", textContent: "Load the viewer (about 1 MB)" });
@@ -217,9 +220,11 @@
     }
 
     #controls() {
-      const m = this.manifest, label = (s) => (s === "mean" ? "mean of subjects" : s.replace("subj0", "subject "));
+      const m = this.manifest, models = Object.entries(m.models).map(([id, row]) => [id, row.title]);
+      const label = (s) => (s === "mean" ? "mean of subjects" : s.replace("subj0", "subject "));
       const lists = {
-        model: ["Model", Object.entries(m.models).map(([id, row]) => [id, row.title])],
+        model: ["Model", models],
+        minus: ["Minus model", [["", "none: the scores themselves"], ...models]],
         component: ["Part of the model", []],
         instruction: ["Instruction", []],
         subject: ["Subject", m.subjects.map((s) => [s, label(s)]).reverse()],
@@ -253,8 +258,8 @@
       const redraw = () => this.show().catch((error) => { this.readout.textContent = error.message; });
       this.select.model.onchange = () => { this.#parts(); redraw(); };
       this.select.component.onchange = () => { this.#instructions(); redraw(); };
-      for (const name of ["instruction", "subject", "region"]) this.select[name].onchange = redraw;
-      this.layer.oninput = redraw;
+      for (const name of ["instruction", "subject", "region", "minus"]) this.select[name].onchange = redraw;
+      this.layer.oninput = () => { this.depth = Number(this.layer.value) / this.layer.max; redraw(); };
       this.select.surface.onchange = () => { this.scene.surface(this.select.surface.value); this.scene.draw(); };
       const { canvas } = this;
       canvas.onpointerdown = (event) => { this.drag = [event.clientX, event.clientY]; canvas.setPointerCapture(event.pointerId); };
@@ -310,40 +315,61 @@
       this.#fill(this.select.instruction, ids.map((id) => [id, texts[id] ? `${id}: ${texts[id]}` : "none: does not depend on it"]));
       const last = Math.max(...own.map((space) => space[2]));
       this.layer.max = last;
-      this.layer.value = Math.round(0.66 * last);
+      this.layer.value = Math.round(this.depth * last);
       this.layer.disabled = last === 0;
     }
 
+    /* The number of a model's space that is most like the chosen one: by part, instruction and relative depth. */
+    #like(model) {
+      const spaces = this.manifest.models[model].spaces;
+      const keep = (rows, of, wanted) => {
+        const same = rows.filter((k) => spaces[k][of] === wanted);
+        return same.length ? same : rows.filter((k) => spaces[k][of] === spaces[rows[rows.length - 1]][of]);
+      };
+      const part = keep([...spaces.keys()], 0, this.select.component.value);
+      const own = keep(part, 1, this.select.instruction.value);
+      const layer = Math.round(this.depth * Math.max(...own.map((k) => spaces[k][2])));
+      return own.find((k) => spaces[k][2] === layer);
+    }
+
+    /* One number per vertex that has some, NaN where it is undefined. */
+    async #values(model, subject, n) {
+      const data = await load(this.folder, `${subject}_${model}`), codes = bytes(data.arrays.values, Uint8Array);
+      const start = this.#like(model) * n, step = (data.high - data.low) / 254;
+      return Float32Array.from(codes.subarray(start, start + n), (c) => (c === 255 ? NaN : data.low + c * step));
+    }
+
     async show() {
-      const { subject, model, component, instruction, region } = Object.fromEntries(Object.entries(this.select).map(([k, s]) => [k, s.value]));
+      const { subject, model, minus, component, instruction, region } = Object.fromEntries(Object.entries(this.select).map(([k, s]) => [k, s.value]));
       const layer = Number(this.layer.value), n = 2 * this.scene.n;
-      const [where, data] = await Promise.all([load(this.folder, `regions_${subject}`), load(this.folder, `${subject}_${model}`)]);
+      const where = await load(this.folder, `regions_${subject}`);
       const used = bytes(where.arrays.vertices, Uint16Array), bits = bytes(where.arrays.rois, Uint32Array);
-      const codes = bytes(data.arrays.values, Uint8Array);
-      const space = this.spaces.findIndex((s) => s[0] === component && s[1] === instruction && s[2] === layer);
+      const [values, other] = await Promise.all([model, minus].map((m) => (m ? this.#values(m, subject, used.length) : null)));
       const bit = this.manifest.rois.findIndex((roi) => roi[0] === region);
-      const step = (data.high - data.low) / 254;
       this.values = new Float32Array(n).fill(NaN);
       this.regions = new Uint32Array(n);
       const inside = new Uint8Array(n), chosen = [];
       used.forEach((vertex, i) => {
-        const coded = codes[space * used.length + i];
-        if (coded !== 255) this.values[vertex] = data.low + coded * step;
+        this.values[vertex] = other ? values[i] - other[i] : values[i];
         this.regions[vertex] = bits[i];
         inside[vertex] = (bits[i] >>> bit) & 1;
-        if (inside[vertex] && coded !== 255) chosen.push(this.values[vertex]);
+        if (inside[vertex] && !Number.isNaN(this.values[vertex])) chosen.push(this.values[vertex]);
       });
-      const sorted = Array.from(codes).filter((c) => c !== 255).sort((a, b) => a - b);
-      const high = sorted.length ? Math.max(data.low + step * sorted[Math.floor(0.98 * (sorted.length - 1))], step) : 1;
-      this.scene.paint(this.values, inside, high);
+      const high = other ? this.manifest.high / 2 : this.manifest.high, low = other ? -high : 0;
+      this.scene.paint(this.values, inside, low, high, other ? RED_BLUE : VIRIDIS);
       chosen.sort((a, b) => a - b);
       const title = this.select.region.selectedOptions[0].textContent;
       this.summary = chosen.length ? `${title}: median ${chosen[chosen.length >> 1].toFixed(2)} over ${chosen.length} vertices.` : `${title}: no vertex has a value.`;
+      if (other) {
+        const [part, , at] = this.manifest.models[minus].spaces[this.#like(minus)];
+        this.summary += ` Subtracted: ${part}, layer ${at}, of ${this.select.minus.selectedOptions[0].textContent}.`;
+      }
       this.readout.textContent = this.summary;
       this.layerSaid.textContent = `Layer ${layer} of ${this.layer.max}`;
       this.scale.textContent = "";
-      this.scale.append(element("span", { textContent: "0" }), element("i"), element("span", { textContent: `${high.toFixed(2)} normalised alignment${this.manifest.data === "phantom" ? " (phantom)" : ""}` }));
-      this.canvas.setAttribute("aria-label", `Cortex, ${model}, ${component}, layer ${layer}, instruction ${instruction}, ${subject}. ${this.summary}`);
+      const unit = `${other ? "difference in " : ""}normalised alignment${this.manifest.data === "phantom" ? " (phantom)" : ""}`;
+      this.scale.append(element("span", { textContent: low ? low.toFixed(2) : "0" }), element("i", { className: other ? "difference" : "" }), element("span", { textContent: `${high.toFixed(2)} ${unit}` }));
+      this.canvas.setAttribute("aria-label", `Cortex, ${model}${minus ? ` minus ${minus}` : ""}, ${component}, layer ${layer}, instruction ${instruction}, ${subject}. ${this.summary}`);
       this.root.dataset.state = "ready";
     }
   }

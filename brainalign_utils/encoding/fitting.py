@@ -247,13 +247,13 @@ def shuffled_scores(
     n_shuffles: int,
     seed: int = 0,
 ) -> xr.Dataset:
-    """Scores when every picture gets the features of another one: what chance gives.
+    """Scores when every image gets the features of another one: what chance gives.
 
     Parameters
     ----------
     space : row of the table of feature spaces
     n_shuffles, seed : int
-        Training and test pictures are shuffled apart from each other.
+        Training and test images are shuffled apart from each other.
 
     Returns
     -------

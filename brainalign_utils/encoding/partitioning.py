@@ -7,9 +7,8 @@ predict held-out training images. Weights of a candidate sum to 1, and each mode
 - pairs: ratios of weights on a logarithmic grid from 1:100 to 100:1, and either band alone;
 - triples: three equal bands, each one emphasised or damped tenfold, equal pairs, and each band alone;
 - all bands and all but one: equal weights, weights proportional to what the bands explain alone
-(cross-validated) in
-  clusters of voxels, and each band alone. The model *with* a band also tries all that the model *without*
-  it tries, so that unique variance compares like with like.
+  (cross-validated) in clusters of voxels, and each band alone. The model *with* a band also tries all that
+  the model *without* it tries, so that unique variance compares like with like.
 
 Finite training data bias shared variance a little below zero, by up to ``n_features / n_stimuli`` times the
 joint R2: a single fit takes the other band's signal for noise.

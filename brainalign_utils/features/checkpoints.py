@@ -18,8 +18,6 @@ from ..models import MODEL_BY_ID, Model
 
 logger = logging.getLogger(__name__)
 
-PHANTOM_FOLDER = Path(__file__).parents[1] / "phantom" / "checkpoints"
-
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """In the order in which transformers looks for them; each whole, or as shards that an index lists."""
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
@@ -111,6 +109,24 @@ def _weight_files(listing: Listing) -> list[str]:
     raise ModelError(f"{listing.title} has no weights ({' or '.join(WEIGHTS)}); {listing.remedy}")
 
 
+def phantom_folder() -> Path:
+    """Folder of the tiny checkpoints, which come with the package nsd-phantom.
+
+    Raises
+    ------
+    ModelError
+        Where that package, which real data do without, is not installed.
+    """
+    try:
+        from nsd_phantom import CHECKPOINTS
+    except ImportError:
+        raise ModelError(
+            "checkpoints is 'phantom', but the package nsd-phantom, which brings them, is not installed; "
+            "run `pip install packages/nsd-phantom` in the checkout, or set checkpoints: hub"
+        ) from None
+    return CHECKPOINTS
+
+
 def checkpoint_folder(row: Model, checkpoints: str | Path = "hub") -> Path:
     """Folder of a row's checkpoint on this machine; nothing is downloaded.
 
@@ -135,7 +151,7 @@ def checkpoint_folder(row: Model, checkpoints: str | Path = "hub") -> Path:
     if checkpoints == "phantom":
         if not row.phantom:
             raise ModelError(f"model {row.id!r} has no phantom checkpoint; set checkpoints: hub")
-        folder, remedy = PHANTOM_FOLDER / row.phantom, "run `make phantom-models`"
+        folder, remedy = phantom_folder() / row.phantom, "run `make phantom-models`"
     elif checkpoints == "hub":
         remedy = f"run `brainalign fetch-models {row.id}`"
         folder = _snapshot(row)

@@ -33,4 +33,4 @@ from .partition import (
     plot_venns,
 )
 from .saving import SavedFigure, save_figure
-from .style import STYLE
+from .style import STYLE, new_figure

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..provenance import file_hash, record
+from ..artifacts import file_hash, record
 from ..settings import Settings, fingerprint, project_root
 from .style import MUTED, WARNING, styled
 
@@ -51,7 +51,7 @@ class SavedFigure:
         return {"text/plain": self.alt, "image/png": png, "text/html": self._repr_html_()}
 
 
-def save_figure(figure, table, name, settings: Settings, caption, alt, command) -> SavedFigure:
+def save_figure(figure, table, name, settings: Settings, caption, alt) -> SavedFigure:
     """Write a figure as SVG and PNG with its table as CSV and its description as JSON.
 
     Every file is written under a temporary name and then renamed.  The kind of data is written on the figure.
@@ -64,9 +64,9 @@ def save_figure(figure, table, name, settings: Settings, caption, alt, command) 
     name : str
         Stem of the files in the study's ``figures`` folder.
     settings : Settings
-    caption, alt, command : str
-        What the figure shows, the same for readers who do not see it
-        (:mod:`brainalign_utils.figures.alt` writes it from tables), and the command that remakes it.
+    caption, alt : str
+        What the figure shows, and the same for readers who do not see it
+        (:mod:`brainalign_utils.figures.alt` writes it from tables).
         On the phantom the alternative text ends by saying so.
 
     Returns
@@ -77,7 +77,7 @@ def save_figure(figure, table, name, settings: Settings, caption, alt, command) 
     Raises
     ------
     ValueError
-        When caption, alternative text or command is empty, or the table has no rows.
+        When caption or alternative text is empty, or the table has no rows.
 
     Examples
     --------
@@ -87,12 +87,12 @@ def save_figure(figure, table, name, settings: Settings, caption, alt, command) 
     >>> folder = tempfile.mkdtemp()
     >>> table = pd.DataFrame({"roi": "faces", "instruction": ["IC", "IU1"], "share": [0.75, 0.25]})
     >>> settings = Settings(build_root=folder, models=("instructblip",))
-    >>> words = {"caption": "Winners.", "alt": "Bars.", "command": "make figure"}
+    >>> words = {"caption": "Winners.", "alt": "Bars."}
     >>> saved = save_figure(figures.plot_winner_shares(table), table, "winners", settings, **words)
     >>> saved.png.name, saved.alt
     ('winners.png', 'Bars. Phantom data, not a finding about brains.')
     """
-    for what, value in (("caption", caption), ("alt", alt), ("command", command)):
+    for what, value in (("caption", caption), ("alt", alt)):
         if not value.strip():
             raise ValueError(f"{what} of figure {name!r} is {value!r}; every figure needs one")
     if not len(table):
@@ -103,7 +103,7 @@ def save_figure(figure, table, name, settings: Settings, caption, alt, command) 
     paths["svg"].parent.mkdir(parents=True, exist_ok=True)
     _write_pictures(figure, paths, {"Title": name, "Description": alt}, NOTICES[settings.data])
     _atomic(paths["csv"], lambda file: table.to_csv(file, index=False, float_format="%.6g"))
-    about = {"name": name, "caption": caption, "alt": alt, "command": command, "data": settings.data}
+    about = {"name": name, "caption": caption, "alt": alt, "data": settings.data}
     about |= {"notice": NOTICES[settings.data], "settings": fingerprint(settings.model_dump(mode="json"))}
     about |= {"sha256": {kind: file_hash(paths[kind], 64) for kind in ("svg", "png", "csv")}}
     text = json.dumps(about | {"provenance": record(project_root())}, indent=1)

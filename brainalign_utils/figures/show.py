@@ -23,29 +23,25 @@ class WordTable:
     Parameters
     ----------
     frame : DataFrame
-        Undefined cells stay empty.
-    index : bool
-        Show the row names.
-    digits : int
-        Decimals of numbers.
+        Undefined cells stay empty; numbers have three decimals.
+
+    Examples
+    --------
+    >>> WordTable(pd.DataFrame({"answer": ["a red dog"], "share": [0.25]}))
+       answer  share
+    a red dog  0.250
     """
 
     frame: pd.DataFrame
-    index: bool = False
-    digits: int = 3
 
     def _repr_html_(self) -> str:
         with pd.option_context("display.max_colwidth", None):
             return self.frame.to_html(
-                index=self.index,
-                classes="words",
-                border=0,
-                na_rep="",
-                float_format=f"{{:.{self.digits}f}}".format,
+                index=False, classes="words", border=0, na_rep="", float_format="{:.3f}".format
             )
 
     def __repr__(self) -> str:
-        return self.frame.to_string(index=self.index, na_rep="")
+        return self.frame.to_string(index=False, na_rep="", float_format="{:.3f}".format)
 
 
 @dataclass(frozen=True)
@@ -55,6 +51,13 @@ class Ledger:
     Parameters
     ----------
     frame : DataFrame of :func:`brainalign_utils.results.claims.evaluate`
+
+    Examples
+    --------
+    >>> claim = {"text": "It aligns.", "reported": 0.4, "computed": 0.5, "verdict": "reproduced"}
+    >>> Ledger(pd.DataFrame([claim]))
+          text  reported  computed    verdict
+    It aligns.       0.4       0.5 reproduced
     """
 
     frame: pd.DataFrame

@@ -105,7 +105,22 @@ def styled(function):
 
 @styled
 def new_figure(height: float) -> Figure:
-    """Empty figure as wide as a page and outside pyplot, so nothing has to be closed.  Height in inches."""
+    """Empty figure as wide as a page and outside pyplot, so nothing has to be closed.
+
+    Parameters
+    ----------
+    height : float
+        In inches.
+
+    Returns
+    -------
+    figure : Figure
+        What is drawn on it later takes the settings of that moment: :data:`STYLE` in a notebook.
+
+    Examples
+    --------
+    >>> ax = new_figure(height=3.5).subplots()
+    """
     return Figure(figsize=(WIDTH, height), layout="constrained")
 
 

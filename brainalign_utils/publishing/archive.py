@@ -26,12 +26,12 @@ import pandas as pd
 import xarray as xr
 
 from .. import DEFAULT_SETTINGS, BrainalignError, store
+from ..artifacts import file_hash, git_revision
 from ..cli import run
-from ..provenance import file_hash, git_revision
 from ..results import study, surface
 from ..results.alignment import AUTHORS_VOLUMES
 from ..settings import Settings, SettingsError, load_settings, project_root
-from .contents import REBUILT, notebook_pages
+from .contents import notebook_pages, rebuilt
 from .pages import figure_names
 from .staging import cost_table, shown_copy
 
@@ -281,7 +281,7 @@ def published_settings(settings: Settings) -> dict:
 def _write_copies(settings: Settings, folder: Path) -> Iterable[Path]:
     """Write the pages that scores alone cannot rebuild, and yield the files of their figures."""
     for name in notebook_pages(project_root(), settings.data):
-        if name in REBUILT:
+        if name in rebuilt():
             continue
         notebook = nbformat.read(shown_copy(settings, name), as_version=4)
         target = folder / "notebooks" / name / f"{name}.ipynb"

@@ -5,19 +5,13 @@ from pathlib import Path
 import yaml
 
 from .. import BrainalignError
+from ..registry import read_notebooks
 
-PHANTOM_ONLY = ("notebooks/00_make_phantom", "notebooks/14_recover_truth")
-REBUILT = (
-    "05_estimate_ceilings",
-    "06_compare_models",
-    "07_map_instructions",
-    "10_trace_layers",
-    "11_show_partitions",
-    "12_view_cortex",
-    "13_compare_ablations",
-    "16_check_claims",
-)
-"""Notebooks that run on published scores alone; of the others the executed copy is published."""
+PUBLISHED = {
+    "voxels", "scores", "samples", "nulls", "partition", "ceilings", "choices", "concepts", "recovery",
+    "ledger", "voxels_by_model", "voxels_by_instruction",
+}  # fmt: skip
+"""Artifacts that an archive holds."""
 
 
 class BookError(BrainalignError):
@@ -30,8 +24,19 @@ def contents(root: Path, data: str = "phantom") -> dict:
     toc = yaml.safe_load((root / "_toc.yml").read_text())
     toc["root"] = "index"
     for part in toc.get("parts", []):
-        part["chapters"] = [c for c in part["chapters"] if data == "phantom" or c["file"] not in PHANTOM_ONLY]
+        known = part["chapters"]
+        part["chapters"] = [c for c in known if data == "phantom" or not _is_simulation(root, c["file"])]
     return toc
+
+
+def _is_simulation(root: Path, page: str) -> bool:
+    name = page.removeprefix("notebooks/")
+    return name != page and read_notebooks(root / "notebooks")[name].is_simulation
+
+
+def rebuilt() -> list[str]:
+    """Notebooks that run on published scores alone; of the others the executed copy is published."""
+    return [name for name, n in read_notebooks().items() if n.reads and set(n.reads) <= PUBLISHED]
 
 
 def pages(root: Path, data: str = "phantom") -> list[str]:
@@ -48,6 +53,7 @@ def notebook_pages(root: Path, data: str = "phantom") -> list[str]:
 def book_sources(root: Path) -> list[str]:
     """Files outside the notebooks on which the built book depends, relative to ``root``."""
     names = ("_toc.yml", "_config.yml", "CHANGELOG.md", "workflow/config/nsd.yml")
+    names += ("brainalign_utils/running/unit_costs.csv",)
     found = [root / name for name in names]
     found += [path for path in (root / "book").rglob("*") if path.is_file()]
     for package in ("brainalign_utils", "packages/voxelridge/src"):  # the API reference quotes them

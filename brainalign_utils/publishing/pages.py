@@ -24,7 +24,7 @@ class Making:
     Parameters
     ----------
     record : dict
-        What :mod:`brainalign_utils.execute` stored in the executed copy.
+        What :mod:`brainalign_utils.running.execute` stored in the executed copy.
     name, data : str
         Stem of the notebook; "phantom" or "nsd".
     study : str
@@ -32,7 +32,7 @@ class Making:
     declared : dict
         Parameters of the notebook with their defaults.
     inputs : dict
-        Hashes of the inputs as they are now (:func:`brainalign_utils.dependencies.input_hashes`).
+        Hashes of the inputs as they are now (:func:`brainalign_utils.registry.input_hashes`).
     n_runs : int
         Executed copies of the notebook; the page shows one of them.
     """
@@ -60,7 +60,7 @@ def clean_notebook(
 
     Parameters
     ----------
-    notebook : nbformat notebook, executed by :mod:`brainalign_utils.execute`
+    notebook : nbformat notebook, executed by :mod:`brainalign_utils.running.execute`
     making : Making
     figures : folder with the ``.json`` descriptions of saved figures
     widgets : callable
@@ -121,7 +121,7 @@ def _with_neighbours(cell, making, figures, widgets):
             if "image/png" in output.get("data", {}):
                 output.data = {"image/png": output.data["image/png"]}
         links = " ".join(_download(kind.upper(), f"{name}.{kind}") for kind in ("csv", "svg", "png"))
-        text = f"Data and pictures: {links}; remake: `{about['command']}`"
+        text = f"Data and pictures: {links}; remake: `make figure NOTEBOOK={making.name}`"
         yield new_markdown_cell(f":::{{div}} figure-links\n{text}\n:::")
     for text in widgets(tags):
         yield new_markdown_cell(text)

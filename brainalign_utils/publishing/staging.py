@@ -12,8 +12,9 @@ import jupytext
 import nbformat
 import yaml
 
-from .. import dependencies, execute, plan
+from .. import registry
 from ..models import MODEL_BY_ID, ROLE_TITLES
+from ..running import execute, plan
 from ..settings import Settings, load_settings
 from .contents import BookError, contents, notebook_pages, pages
 from .pages import Making, clean_notebook, front_figure, glued, without_injected
@@ -30,18 +31,13 @@ _QUIET += ("--disable-component-update", "--disable-sync", "--no-pdf-header-foot
 
 
 def shown_copy(settings: Settings, notebook: str) -> Path:
-    """The executed copy of a notebook that the book shows.
-
-    Notebooks that run once per subject or model are shown for the first subject and the lead model; the other
-    copies lie beside it.
-    """
-    folder = settings.paths.executed(notebook).parent
-    subject = f"subj{settings.subjects[0]:02d}"
-    model = settings.lead_model()
-    for stem in (notebook, f"{subject}_{model}", subject, f"{model}_0of{settings.features.n_shards}"):
-        if (folder / f"{stem}.ipynb").is_file():
-            return folder / f"{stem}.ipynb"
-    raise BookError(f"no executed copy of {notebook} in {folder}; run `make study` first")
+    """The executed copy of a notebook that the book shows: of the first subjects and the lead model."""
+    entry = registry.read_notebooks()[notebook]
+    runs = [run for run in entry.runs(settings) if run.get("model") in (None, settings.lead_model())]
+    path = entry.executed(settings, runs[0]) if runs else entry.path
+    if not runs or not path.is_file():
+        raise BookError(f"no executed copy of {notebook} in {path.parent}; run `make study` first")
+    return path
 
 
 def stage(settings: Settings, root: Path) -> Path:
@@ -94,8 +90,8 @@ def _stage_notebook(settings, root, target, name) -> dict:
         data=settings.data,
         study=settings.name,
         declared=execute.declared_parameters(jupytext.read(source)),
-        inputs=dependencies.input_hashes(source, settings),
-        n_runs=sum(".failed" not in path.name for path in executed.parent.glob("*.ipynb")),
+        inputs=registry.input_hashes(source, settings),
+        n_runs=len(registry.read_notebooks()[name].runs(settings)),
     )
     figures = settings.paths.root / "figures"
     page = clean_notebook(notebook, making, figures, lambda tags: widgets_of(tags, settings))
@@ -167,14 +163,14 @@ def cost_table(settings: Settings) -> str:
     if settings.scores_only and published.is_file():
         return published.read_text()
     rows, machine = [], ""
-    for folder in sorted((settings.paths.root / "notebooks").iterdir()):
-        copies = [path for path in sorted(folder.glob("*.ipynb")) if ".failed" not in path.name]
+    for notebook in registry.of_study(settings).values():
+        copies = [path for path in notebook.copies(settings) if path.is_file()]
         records = [nbformat.read(path, as_version=4).metadata.get("brainalign", {}) for path in copies]
         if records := [record for record in records if "wall_time_s" in record]:
             seconds = [record["wall_time_s"] for record in records]
             peak = max(record["peak_memory_bytes"] or 0 for record in records) / 2**30
             times = (f"{value:.0f}" for value in (median(seconds), max(seconds), sum(seconds)))
-            rows.append((folder.name, len(seconds), *times, f"{peak:.2f}"))
+            rows.append((notebook.name, len(seconds), *times, f"{peak:.2f}"))
             machine = records[-1]["hardware"]
     if not rows:
         return "Nothing was executed.\n"

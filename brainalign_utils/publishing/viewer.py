@@ -155,8 +155,9 @@ def write_viewer(settings: Settings, folder: Path) -> dict:
     Returns
     -------
     manifest : dict
-        data, subjects, rois, instructions, models (title, spaces, bytes of a file); JSON-able, and also in
-        the folder as ``manifest.json``.
+        data, subjects, rois, instructions, models (title, spaces) and high, the upper end of the one colour
+        scale: no subject and model has more than 2 % of its values above it.  JSON-able, and also in the
+        folder as ``manifest.json``.
     """
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -176,7 +177,8 @@ def write_viewer(settings: Settings, folder: Path) -> dict:
         "subjects": [_label(subject) for subject in bits],
         "rois": [[roi.id, roi.title] for roi in ROIS],
         "instructions": {row.id: row.text for row in settings.instruction_rows()},
-        "models": models,
+        "models": {m: {"title": title_of(m), "spaces": spaces} for m, (spaces, _) in models.items()},
+        "high": max(high for _, high in models.values()),
     }
     store.write_json(partial / "manifest.json", manifest)
     shutil.rmtree(folder, ignore_errors=True)
@@ -188,11 +190,16 @@ def _label(subject) -> str:
     return subject if isinstance(subject, str) else subject_name(subject)
 
 
-def _write_model(settings, model, maps, used, folder):
+def _write_model(settings, model, maps, used, folder) -> tuple[list, float]:
+    """Feature spaces of a model, and the highest 98th percentile of its values in a subject; at least 0.1."""
+    high = 0.1
     spaces, values = vertex_scores(settings, model, maps)
     for subject in values:
-        coded = code(values[subject][:, used])
+        shown = values[subject][:, used]
+        if np.isfinite(shown).any():
+            high = max(high, float(np.nanquantile(shown, 0.98)))
+        coded = code(shown)
         name = f"{_label(subject)}_{model}"
         text = script(name, {"values": coded.codes}, low=coded.low, high=coded.high)
         (folder / f"{name}.js").write_text(text)
-    return {"title": title_of(model), "spaces": spaces, "bytes": len(text)}
+    return spaces, high

@@ -9,16 +9,18 @@ verdict, only whether the method recovers what was planted.
 import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
+import scipy.stats
 import yaml
 
+from ..settings import Settings
 from ..stats.tests import subject_interval
-from .multiverse import LEFT, RIGHT
+from ..tables import NO_INSTRUCTION
 
 DATA = resources.files("brainalign_utils") / "results" / "data"
 MLLMS = ("instructblip", "idefics", "mplug-owl")
@@ -83,16 +85,36 @@ def load_claims() -> tuple[Claim, ...]:
     --------
     >>> claims = load_claims()
     >>> claims[0].id, claims[0].reported
-    ('mllm-above-vision-early', 0.143)
+    ('mllm-above-vision-early-ncsnr', 0.143)
     """
     written = yaml.safe_load((DATA / "claims.yml").read_text(encoding="utf-8"))
-    claims = (*map(parse_claim, written), *map(reported_claim, load_reported()))
+    listed = (*map(parse_claim, written), *map(reported_claim, load_reported()))
+    claims = tuple(each for claim in listed for each in _by_normaliser(claim))
     seen = set()
     for claim in claims:
         if claim.id in seen:
             raise ClaimError(f"claim id {claim.id!r} occurs twice; give each claim an id of its own")
         seen.add(claim.id)
     return claims
+
+
+NORMALISERS = {"ncsnr": "ceiling from repeats", "cross-subject": "ceiling from other subjects"}
+"""Names of the ceilings, and how claims call them.  Which one the paper divides by is not public."""
+
+
+def _by_normaliser(claim: Claim) -> list[Claim]:
+    """A claim about normalised scores once per normaliser; any other as it is."""
+    if claim.scope.get("metric") != "normalised_r":
+        return [claim]
+    return [
+        replace(
+            claim,
+            id=f"{claim.id}-{name}",
+            text=f"{claim.text.removesuffix('.')} ({title}).",
+            scope=MappingProxyType({**claim.scope, "ceiling_name": name}),
+        )
+        for name, title in NORMALISERS.items()
+    ]
 
 
 def parse_claim(values: dict) -> Claim:
@@ -218,9 +240,14 @@ def _notebook(row):
 
 
 REPRODUCED, DIRECTION, NOT_REPRODUCED = "reproduced", "direction only", "not reproduced"
-NOT_TESTED = "not tested with this data"
-VERDICTS = (REPRODUCED, DIRECTION, NOT_REPRODUCED, NOT_TESTED)
+UNDECIDED, NOT_COMPARABLE, NOT_TESTED = "undecided", "not comparable", "not tested with this data"
+VERDICTS = (REPRODUCED, DIRECTION, UNDECIDED, NOT_REPRODUCED, NOT_COMPARABLE, NOT_TESTED)
+LEVEL = 0.9
+"""Of the intervals behind verdicts: each of their two sides is a test at 5 %."""
+SMALLEST_EFFECT = 0.02
+"""A directed claim is about a difference of at least this much (normalised r, or a proportion)."""
 SHARED_MOST, MIDDLE = 0.5, (0.25, 0.75)
+N_PERMUTATIONS = 999
 
 
 class NotTestable(Exception):
@@ -256,87 +283,146 @@ def _rows(tables, name: str, **wanted) -> pd.DataFrame:
             raise ClaimError(f"the {name} table mixes {column} {found}; pass the rows of one analysis")
     if "component" in table and (table.groupby("model").component.nunique() > 1).any():
         raise ClaimError(f"the {name} table holds several components of a model; keep one for each model")
+    if "model" in wanted and (missing := sorted(set(wanted["model"]) - set(table.model))):
+        raise NotTestable(f"Models not run: {', '.join(missing)}.")
     return table
 
 
 def _scores(claim: Claim, tables, side="left", roi=None) -> pd.DataFrame:
     """(subject x instruction) alignment in one region, averaged over the models of one side."""
     scope = claim.scope
-    wanted = {k: scope[k] for k in ("metric", "component", "instruction") if k in scope}
+    wanted = {k: scope[k] for k in ("metric", "component", "instruction", "ceiling_name") if k in scope}
     wanted |= {"roi": roi or scope["roi"], "convention": scope.get("convention", "default")}
-    table = _rows(tables, "alignment", model=list(scope[side]), **wanted)
-    if missing := sorted(set(scope[side]) - set(table.model)):
-        raise NotTestable(f"Models not run: {', '.join(missing)}.")
+    table = _rows(tables, "alignment", **wanted, model=list(scope[side]))
     return table.pivot_table("mean", "subject", "instruction", aggfunc="mean", dropna=False)
 
 
-def _difference_rule(claim, tables) -> Finding:
+def _interval(by_subject, n_tests: int = 1) -> tuple[float, float, float, int]:
+    """Mean over subjects, its interval at :data:`LEVEL` (Bonferroni over ``n_tests``), and their number."""
+    values = by_subject.dropna()
+    if not len(values):
+        raise NotTestable("No subject has a score there.")
+    low, high = subject_interval(values, 1 - (1 - LEVEL) / n_tests)
+    return float(values.mean()), low, high, len(values)
+
+
+def _inside(by_subject, centre: float, tolerance: float) -> Finding:
+    """Two one-sided tests: is the mean within the tolerance of a number, or outside it?"""
+    computed, low, high, n = _interval(by_subject)
+    if abs(low - centre) <= tolerance and abs(high - centre) <= tolerance:
+        verdict = REPRODUCED
+    elif low > centre + tolerance or high < centre - tolerance:
+        verdict = NOT_REPRODUCED
+    else:
+        verdict = UNDECIDED
+    return Finding(computed, low, high, n, verdict)
+
+
+def _above(contrasts: Mapping[str, pd.Series], bound: float, note: str = "") -> Finding:
+    """All contrasts above a bound, or one surely below it; the number is that of the smallest.
+
+    "All above" needs each interval above the bound (intersection-union test); "one below" is tested with
+    Bonferroni's correction over the contrasts.
+    """
+    found = {name: _interval(values) for name, values in contrasts.items()}
+    sure = [_interval(values, len(contrasts))[2] for values in contrasts.values()]
+    computed, low, high, n = min(found.values(), key=lambda f: f[0])
+    if all(f[1] > bound for f in found.values()):
+        verdict = REPRODUCED
+    elif any(upper < bound for upper in sure):
+        verdict = NOT_REPRODUCED
+    else:
+        verdict = UNDECIDED
+    return Finding(computed, low, high, n, verdict, note)
+
+
+def _directed(by_subject, claim) -> Finding:
+    """Above the smallest effect and, where a number is public, not surely of another size."""
+    found = _above({"": by_subject}, SMALLEST_EFFECT)
+    if found.verdict == REPRODUCED and claim.reported is not None:
+        if _inside(by_subject, claim.reported, claim.tolerance).verdict == NOT_REPRODUCED:
+            return replace(found, verdict=DIRECTION, note="Size outside the tolerance.")
+    return found
+
+
+def _sides(claim, tables) -> pd.Series:
     left, right = (_scores(claim, tables, side).mean(axis=1) for side in ("left", "right"))
-    return _directed(left - right, claim)
+    return left - right
+
+
+def _difference_rule(claim, tables) -> Finding:
+    return _directed(_sides(claim, tables), claim)
 
 
 def _value_rule(claim, tables) -> Finding:
-    return _near(_scores(claim, tables).mean(axis=1), claim)
+    return _inside(_scores(claim, tables).mean(axis=1), claim.reported, claim.tolerance)
 
 
 def _equivalence_rule(claim, tables) -> Finding:
-    left, right = (_scores(claim, tables, side).mean(axis=1) for side in ("left", "right"))
-    computed, low, high, n = _mean(left - right)
-    if abs(computed) <= claim.tolerance:
-        return Finding(computed, low, high, n, REPRODUCED)
-    verdict = DIRECTION if low <= 0 <= high else NOT_REPRODUCED
-    return Finding(computed, low, high, n, verdict, f"Outside ±{claim.tolerance:g}.")
+    return _inside(_sides(claim, tables), 0.0, claim.tolerance)
 
 
 def _range_rule(claim, tables) -> Finding:
-    scores = _scores(claim, tables).mean(axis=0)
-    best, worst = scores.idxmax(), scores.idxmin()
-    by_subject = _scores(claim, tables)
-    computed, low, high, n = _mean(by_subject[best] - by_subject[worst])
-    verdict = REPRODUCED if computed > claim.tolerance and low > 0 else NOT_REPRODUCED
+    """Best minus worst instruction, with Tukey's simultaneous interval of all differences within subjects.
+
+    The best and the worst of ten are picked by their noise too; the studentized range accounts for that.
+    """
+    scores = _scores(claim, tables).dropna()
+    (n, k), means = scores.shape, scores.mean()
+    if n < 2 or k < 2:
+        raise NotTestable("Needs two instructions and two subjects.")
+    best, worst = means.idxmax(), means.idxmin()
+    residual = scores.sub(scores.mean(axis=1), axis=0) - (means - means.mean())
+    df = (n - 1) * (k - 1)
+    sem = np.sqrt((residual**2).to_numpy().sum() / df / n)
+    half = scipy.stats.studentized_range.ppf((1 + LEVEL) / 2, k, df) * sem
+    computed = means[best] - means[worst]
+    low, high = computed - half, computed + half
+    verdict = REPRODUCED if low > claim.tolerance else NOT_REPRODUCED if high < claim.tolerance else UNDECIDED
     return Finding(computed, low, high, n, verdict, f"Best {best}, worst {worst}.")
 
 
 def _best_rule(claim, tables) -> Finding:
-    return _over_rois(claim, tables, lambda wanted, others: wanted.max(axis=1) - others.max(axis=1))
+    """The wanted instruction against every other one in every region."""
+    return _over_rois(
+        claim, tables, lambda wanted, others: {i: wanted.max(axis=1) - others[i] for i in others}
+    )
 
 
 def _contrast_rule(claim, tables) -> Finding:
-    return _over_rois(claim, tables, lambda wanted, others: wanted.mean(axis=1) - others.mean(axis=1))
+    return _over_rois(
+        claim, tables, lambda wanted, others: {"others": wanted.mean(axis=1) - others.mean(axis=1)}
+    )
 
 
-def _over_rois(claim, tables, margin) -> Finding:
-    """The claim must hold in each of its regions; the number is that of the weakest."""
-    rois = claim.scope["roi"]
-    found = {}
+def _over_rois(claim, tables, contrasts) -> Finding:
+    """The claim must hold in each of its regions; the number is the smallest margin."""
+    rois, margins = claim.scope["roi"], {}
     for roi in [rois] if isinstance(rois, str) else rois:
         scores = _scores(claim, tables, roi=roi)
         instructions = [i for i in claim.scope["instructions"] if i in scores]
         others = scores.drop(columns=instructions)
         if len(instructions) < len(claim.scope["instructions"]) or others.empty:
             raise NotTestable(f"Needs instructions {', '.join(claim.scope['instructions'])} and others.")
-        found[roi] = _directed(margin(scores[instructions], others), claim)
-    weakest = min(found.values(), key=lambda f: f.computed)
-    worst = max((f.verdict for f in found.values()), key=VERDICTS.index)
-    note = "; ".join(f"{roi} {f.computed:+.3f}" for roi, f in found.items()) + "."
-    return Finding(weakest.computed, weakest.low, weakest.high, weakest.n_subjects, worst, f"Margins: {note}")
+        margins |= {(roi, name): value for name, value in contrasts(scores[instructions], others).items()}
+    least = {}
+    for (roi, name), values in margins.items():
+        least[roi] = min(least.get(roi, (np.inf, "")), (values.mean(), name))
+    note = "; ".join(f"{roi} {value:+.3f} ({name})" for roi, (value, name) in least.items())
+    return _above(margins, SMALLEST_EFFECT, f"Smallest margins: {note}.")
 
 
 def _concept_rule(claim, tables) -> Finding:
-    sides = []
-    for side in ("left", "right"):
-        models = list(claim.scope[side])
-        concept, roi = claim.scope["concept"], claim.scope["roi"]
-        table = _rows(tables, "concepts", model=models, concept=concept, roi=roi)
-        if missing := sorted(set(models) - set(table.model)):
-            raise NotTestable(f"Models not run: {', '.join(missing)}.")
-        sides.append(table.groupby("subject")["mean"].mean())
-    return _directed(sides[0] - sides[1], claim)
+    """Alignment within a group of images above that within random groups of the same size."""
+    scope = claim.scope
+    wanted = {"concept": scope["concept"], "roi": scope["roi"], "model": list(scope["left"])}
+    table = _rows(tables, "concepts", **wanted)
+    return _directed((table["mean"] - table.chance).groupby(table.subject).mean(), claim)
 
 
 def _parts(claim, tables, roi) -> pd.DataFrame:
-    """Mean parts of the pairs with ``a`` (and ``b``), a row a subject; ``unique_a`` is that of ``a``."""
-    table = _rows(tables, "partition", model=list(claim.scope["left"]), roi=roi)
+    """Mean parts of the pairs with ``a`` (and ``b``), a row per subject; ``unique_a`` is that of ``a``."""
+    table = _rows(tables, "partition", roi=roi, model=list(claim.scope["left"]))
     a, b = claim.scope["a"], claim.scope.get("b")
     swapped = table.rename(columns={"a": "b", "b": "a", "unique_a": "unique_b", "unique_b": "unique_a"})
     both = pd.concat([table, swapped])
@@ -347,81 +433,91 @@ def _parts(claim, tables, roi) -> pd.DataFrame:
 
 
 def _part_rule(claim, tables) -> Finding:
-    return _near(_parts(claim, tables, claim.scope["roi"])[claim.scope["part"]], claim)
+    """The unit of the published diagrams is unknown: our number stands beside theirs, without a verdict."""
+    computed, low, high, n = _interval(_parts(claim, tables, claim.scope["roi"])[claim.scope["part"]])
+    return Finding(computed, low, high, n, NOT_COMPARABLE)
 
 
-def _shared_share(claim, tables, roi):
+def _shared_fraction(claim, tables, roi) -> pd.Series:
     parts = _parts(claim, tables, roi)
     return parts.shared / parts.sum(axis=1)
 
 
 def _shared_rule(claim, tables) -> Finding:
-    computed, low, high, n = _mean(_shared_share(claim, tables, claim.scope["roi"]))
-    if low > SHARED_MOST:
-        return Finding(computed, low, high, n, REPRODUCED)
-    return Finding(computed, low, high, n, DIRECTION if computed > SHARED_MOST else NOT_REPRODUCED)
+    return _above({"": _shared_fraction(claim, tables, claim.scope["roi"])}, SHARED_MOST)
 
 
 def _shared_difference_rule(claim, tables) -> Finding:
-    higher, early = (_shared_share(claim, tables, roi) for roi in claim.scope["roi"])
+    higher, early = (_shared_fraction(claim, tables, roi) for roi in claim.scope["roi"])
     return _directed(higher - early, claim)
 
 
 def _depth_rule(claim, tables) -> Finding:
+    """One model surely peaks in the middle and another surely late.
+
+    A model counts if its profile over layers is more alike between subjects than profiles of permuted layers
+    are, and if the interval of its peak, at least half a layer to either side, lies within the class.
+    """
     scope = claim.scope
-    table = _rows(tables, "alignment", model=list(scope["left"]), roi=scope["roi"], metric=scope["metric"])
-    depth = table.groupby("model").depth.mean().dropna()
-    if len(depth) < 2:
-        raise NotTestable("Needs the best layer of at least two models.")
-    middle, late = depth.between(*MIDDLE).any(), (depth > MIDDLE[1]).any()
-    verdict = REPRODUCED if middle and late else DIRECTION if middle or late else NOT_REPRODUCED
-    note = "Relative depth: " + "; ".join(f"{m} {d:.2f}" for m, d in depth.items()) + "."
-    n = table.subject.nunique()
-    return Finding(float(depth.mean()), float(depth.min()), float(depth.max()), n, verdict, note)
+    table = _rows(tables, "layers", roi=scope["roi"], model=list(scope["left"]))
+    places, noted, peaks = [], [], []
+    for i, (model, rows) in enumerate(table.groupby("model")):
+        profile = rows.pivot_table("value", "subject", "depth").dropna()
+        if len(profile) < 2:
+            raise NotTestable("Needs the layers of at least two subjects.")
+        peak = profile.idxmax(axis=1)
+        computed, low, high, n = _interval(peak, table.model.nunique())
+        step = np.diff(profile.columns).max() / 2
+        low, high = min(low, computed - step), max(high, computed + step)
+        p = _profile_p(profile.to_numpy(), seed=i)
+        middle = MIDDLE[0] <= low and high <= MIDDLE[1]
+        late = low > MIDDLE[1]
+        alike = p < (1 - LEVEL) / 2 / table.model.nunique()
+        places.append((middle and alike, late and alike, high < MIDDLE[0] or late, high < MIDDLE[1]))
+        noted.append(f"{model} {computed:.2f} [{low:.2f}, {high:.2f}], p = {p:.3f}")
+        peaks.append((computed, low, high, n))
+    middle, late, never_middle, never_late = np.array(places).T
+    if middle.any() and late.any():
+        verdict = REPRODUCED
+    elif never_middle.all() or never_late.all():
+        verdict = NOT_REPRODUCED
+    else:
+        verdict = UNDECIDED
+    mean, low, high, n = np.mean(peaks, axis=0)
+    return Finding(mean, low, high, int(n), verdict, f"Relative depth of the peak: {'; '.join(noted)}.")
 
 
-def _tension_rule(claim, tables) -> Finding:
-    if "tension" not in tables:
-        raise NotTestable("No tension table.")
-    table, vision = tables["tension"], claim.scope["left"][0]
+def _profile_p(profile, seed: int) -> float:
+    """Are profiles of shape (n_subjects, n_layers) alike?  Permutation of each subject's layers."""
+    rng = np.random.default_rng(seed)
+    ranks = profile.argsort(axis=1).argsort(axis=1).astype(float)
+    shuffled = rng.permuted(np.broadcast_to(ranks, (N_PERMUTATIONS, *ranks.shape)), axis=2)
+    observed, null = ranks.mean(0).var(), shuffled.mean(1).var(1)
+    return float(((null >= observed - 1e-9).sum() + 1) / (N_PERMUTATIONS + 1))
+
+
+def _specification_rule(claim, tables) -> Finding:
+    """Both signs occur among the analyses, each surely (Bonferroni over analyses)."""
+    if "specifications" not in tables:
+        raise NotTestable("No table of specifications.")
+    table, vision = tables["specifications"], claim.scope["left"][0]
     table = table[table.roi == claim.scope["roi"]]
     turn = np.select([table.left == vision, table.right == vision], [1, -1], 0)
     table, turn = table[turn != 0], turn[turn != 0]
     if not len(table):
         raise NotTestable(f"No contrast of {vision} with the multimodal models.")
-    above = int(((table.verdict == LEFT) & (turn > 0) | (table.verdict == RIGHT) & (turn < 0)).sum())
-    below = int(table.verdict.isin((LEFT, RIGHT)).sum()) - above
-    verdict = REPRODUCED if above and below else NOT_REPRODUCED
+    estimate = table.estimate * turn
+    p = scipy.stats.t.sf(abs(estimate / table.se), table.n_subjects - 1) * 2 * len(table)
+    sure = p < 1 - LEVEL
+    above, below = int((sure & (estimate > 0)).sum()), int((sure & (estimate < 0)).sum())
+    if above and below:
+        verdict = REPRODUCED
+    else:
+        verdict = NOT_REPRODUCED if above == len(table) or below == len(table) else UNDECIDED
     rest = len(table) - above - below
     note = f"Vision-only above in {above}, below in {below}, undecided in {rest} analyses."
-    e, n = (table.estimate * turn).dropna(), int(table.n_subjects.max())
-    return Finding(e.mean(), e.min(), e.max(), n, verdict, note)
-
-
-def _mean(by_subject):
-    values = by_subject.dropna()
-    if not len(values):
-        raise NotTestable("No subject has a score there.")
-    low, high = subject_interval(values)
-    return float(values.mean()), low, high, len(values)
-
-
-def _near(by_subject, claim) -> Finding:
-    computed, low, high, n = _mean(by_subject)
-    near = abs(computed - claim.reported) <= claim.tolerance
-    return Finding(computed, low, high, n, REPRODUCED if near else NOT_REPRODUCED)
-
-
-def _directed(by_subject, claim) -> Finding:
-    """Above 0, and near the reported number where there is one."""
-    computed, low, high, n = _mean(by_subject)
-    if not computed > 0:
-        return Finding(computed, low, high, n, NOT_REPRODUCED)
-    if not low > 0:
-        return Finding(computed, low, high, n, DIRECTION, "The interval across subjects includes 0.")
-    if claim.reported is not None and abs(computed - claim.reported) > claim.tolerance:
-        return Finding(computed, low, high, n, DIRECTION, "Size outside the tolerance.")
-    return Finding(computed, low, high, n, REPRODUCED)
+    n = int(table.n_subjects.max())
+    return Finding(estimate.mean(), estimate.min(), estimate.max(), n, verdict, note)
 
 
 RULES: dict[str, Callable[[Claim, Mapping[str, pd.DataFrame]], Finding]] = {
@@ -432,11 +528,11 @@ RULES: dict[str, Callable[[Claim, Mapping[str, pd.DataFrame]], Finding]] = {
     "instruction_range": _range_rule,
     "best_instruction": _best_rule,
     "instruction_contrast": _contrast_rule,
-    "concept_difference": _concept_rule,
-    "shared_share": _shared_rule,
-    "shared_share_difference": _shared_difference_rule,
+    "concept": _concept_rule,
+    "shared_fraction": _shared_rule,
+    "shared_fraction_difference": _shared_difference_rule,
     "peak_depth": _depth_rule,
-    "tension": _tension_rule,
+    "specification": _specification_rule,
 }
 
 
@@ -452,10 +548,11 @@ def evaluate(
     ----------
     claims : sequence of Claim
     tables : mapping of name to DataFrame
-        ``alignment``: from :mod:`alignment`, one analysis per convention (one ceiling, one layer choice, one
-        component a model) with subject and model; ``partition``: subject, model, a, b, roi, unique_a,
-        unique_b, shared; ``concepts``: from :func:`concepts.concept_alignment` with subject and model;
-        ``tension``: from :func:`multiverse.contrast_table`.  Missing ones leave their claims untested.
+        As :func:`.ledger.claim_tables` gives them.  ``alignment``: one layer choice and one component per
+        model, with subject, model, convention and ceiling_name; ``layers``: subject, model,
+        roi, depth, value; ``partition``: subject, model, a, b, roi, unique_a, unique_b, shared; ``concepts``:
+        from :func:`concepts.concept_alignment` with subject and model; ``specifications``: from
+        :func:`multiverse.contrast_table`.  Missing ones leave their claims untested.
     data : {"phantom", "nsd"}
         "phantom" gives no value and no verdict.
     recovery : DataFrame, optional
@@ -465,7 +562,7 @@ def evaluate(
     -------
     ledger : DataFrame
         id, number, text, source, kind, figure, reported, tolerance, why, scope, computed, low,
-        high (95 %, t across subjects), n_subjects, verdict, note, recovery (which checks, passed or
+        high (90 %, t across subjects), n_subjects, verdict, note, recovery (which checks, passed or
         failed), recovered.
 
     Raises
@@ -494,6 +591,53 @@ def evaluate(
     table = pd.DataFrame(rows)
     numbers = ["number", "reported", "tolerance", "computed", "low", "high"]
     return table.astype(dict.fromkeys(numbers, float))
+
+
+def load_verdict_rates() -> pd.DataFrame:
+    """How often each rule is wrong in simulated studies (``benchmarks/verdict_rates.py``).
+
+    Returns
+    -------
+    rates : DataFrame
+        rule, case ("paper": four subjects with the spread of the authors' scores; "easier": eight subjects
+        with a spread of .02), n_subjects, spread, n_studies (true ones, and as many on the boundary),
+        false_reproduced, true_rejected, decided.
+
+    Examples
+    --------
+    >>> load_verdict_rates().groupby("case").rule.size().to_dict()
+    {'easier': 11, 'paper': 11}
+    """
+    with resources.as_file(DATA / "verdict_rates.csv") as path:
+        return pd.read_csv(path)
+
+
+def load_untestable() -> dict[str, str]:
+    """Claims that the settings of the real study cannot test, with the reason of each."""
+    return yaml.safe_load((DATA / "untestable.yml").read_text(encoding="utf-8"))
+
+
+def why_untestable(claim: Claim, settings: Settings) -> str:
+    """What a study lacks that a claim needs, from its settings alone; empty where nothing is lacking.
+
+    Examples
+    --------
+    >>> from brainalign_utils.settings import Settings
+    >>> claim = {c.id: c for c in load_claims()}["mllm-on-par-with-clip-early-ncsnr"]
+    >>> why_untestable(claim, Settings(models=("instructblip", "vit-h")))
+    'models not in the study: clip-text, idefics, mplug-owl'
+    """
+    scope = claim.scope
+    models = {*scope["left"], *scope.get("right", ())} - set(settings.models)
+    needed = {*scope.get("instructions", ()), *(scope[k] for k in ("instruction", "a", "b") if k in scope)}
+    instructions = needed - {*settings.instructions, NO_INSTRUCTION}
+    if models:
+        return f"models not in the study: {', '.join(sorted(models))}"
+    if instructions:
+        return f"instructions not in the study: {', '.join(sorted(instructions))}"
+    if scope.get("ceiling_name") == "cross-subject" and len(settings.subjects) < 2:
+        return "one subject: no other to predict from"
+    return ""
 
 
 def scope_text(claim: Claim) -> str:

@@ -67,7 +67,7 @@ CONCEPTS = (
     Concept("count", "several of a kind", "count",
             f"some category occurs at least {MIN_COUNT} times, or as a crowd"),
     Concept("recognition", "one dominant object", "recognition",
-            f"the largest object covers at least {DOMINANT_AREA:.0%} of the picture, and no category occurs "
+            f"the largest object covers at least {DOMINANT_AREA:.0%} of the image, and no category occurs "
             f"{MIN_COUNT} times or as a crowd"),
     Concept("people", "people", "recognition", "at least one person"),
     Concept("no-people", "no people", "recognition", "no person"),
@@ -123,7 +123,7 @@ def concept_groups(
     Parameters
     ----------
     objects : DataFrame
-        One row an annotated object: nsd_id, category, supercategory, area_fraction (of the picture), crowd
+        One row an annotated object: nsd_id, category, supercategory, area_fraction (of the image), crowd
         (bool: more of the category than can be counted).  Images without objects have no row.
     nsd_ids : array of shape (n_stimuli,)
         The test images, in the order of responses and predictions.
@@ -148,7 +148,7 @@ def concept_groups(
     >>> objects = pd.DataFrame(
     ...     [[3, "dog", "animal", 0.4], [3, "dog", "animal", 0.1], [8, "bus", "vehicle", 0.5]],
     ...     columns=["nsd_id", "category", "supercategory", "area_fraction"],
-    ... )
+    ... ).assign(crowd=False)
     >>> groups = concept_groups(objects, [3, 5, 8])
     >>> groups[["has-animal", "recognition", "no-people"]].sum().to_dict()
     {'has-animal': 1, 'recognition': 2, 'no-people': 3}
@@ -200,6 +200,7 @@ def concept_alignment(
     min_images: int = 12,
     n_random: int = 200,
     seed: int = 0,
+    random_for: Sequence[str] | None = None,
     **labels,
 ) -> pd.DataFrame:
     """Alignment within each group of images, against random groups of the same size.
@@ -219,7 +220,9 @@ def concept_alignment(
     min_images : int
         Smaller groups are NaN.
     n_random : int
-        Random groups; 0 leaves out ``chance`` and ``p``.
+        Random groups.
+    random_for : sequence of str, optional
+        Groups that are compared with random ones; the others have NaN ``chance`` and ``p``.  All by default.
     seed : int
     **labels
         Constant columns, for instance ``subject=1, model="instructblip", instruction="IU3"``.
@@ -249,9 +252,10 @@ def concept_alignment(
         means[scored] = _group_means(masks[scored], z_true, z_pred, weights)
     chance, p = np.full_like(means, np.nan), np.full_like(means, np.nan)
     rng = np.random.default_rng(seed)
-    for size in np.unique(sizes[scored]) if n_random else ():
+    tested = scored if random_for is None else scored & groups.columns.isin(random_for)
+    for size in np.unique(sizes[tested]):
         null = _group_means(_random_groups(rng, n_random, len(groups), size), z_true, z_pred, weights)
-        for i in np.flatnonzero(sizes == size):
+        for i in np.flatnonzero(tested & (sizes == size)):
             chance[i] = null.mean(0)
             k = (np.abs(null - chance[i]) >= np.abs(means[i] - chance[i]) - 1e-7).sum(0)
             p[i] = np.where(np.isfinite(means[i]), (k + 1) / (n_random + 1), np.nan)

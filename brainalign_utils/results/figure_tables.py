@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from .. import store
 from ..encoding import fitting as encoding
 from ..settings import Settings
 from ..stats import cross_subject, scoring, similarity
 from . import alignment, concepts, study
+
+CONCEPTS_CLAIMED = ("count", "recognition")
+"""Groups of images that a claim of the paper is about; they are compared with random groups."""
 
 
 def instruction_scores(settings: Settings, subject: int, model: str) -> xr.DataArray:
@@ -139,7 +141,7 @@ def concept_table(settings: Settings, models, objects: pd.DataFrame, rois, setti
             for instruction, predicted in best_predictions(settings, subject, model, "nsdgeneral").items():
                 tables.append(
                     concepts.concept_alignment(
-                        target, predicted, groups, weights, list(rois), n_random=0,
+                        target, predicted, groups, weights, list(rois), random_for=CONCEPTS_CLAIMED,
                         subject=subject, model=model, instruction=instruction,
                     )
                 )  # fmt: skip
@@ -167,7 +169,6 @@ def cross_subject_ceilings(settings: Settings, progress_bar: bool = True) -> dic
     ceilings : dict of subject to Dataset over ``voxel``
         ``ceiling`` (all other subjects together) and the variables of
         :func:`brainalign_utils.stats.cross_subject.extrapolated_ceiling`.  NaN in a study of one subject.
-        Published scores bring them along.
 
     Examples
     --------
@@ -176,8 +177,6 @@ def cross_subject_ceilings(settings: Settings, progress_bar: bool = True) -> dic
     >>> {subject: ceiling.ceiling.dims for subject, ceiling in ceilings.items()}
     {1: ('voxel',), 2: ('voxel',)}
     """
-    if settings.scores_only:
-        return {s: store.open_dataset(settings.paths.cross_subject(s)) for s in settings.subjects}
     tests = {}
     for subject in settings.subjects:
         responses = study.open_responses(settings, subject)

@@ -2,8 +2,9 @@
 
 import pandas as pd
 
+from ..features import store
 from ..settings import Settings
-from . import alignment, multiverse, study
+from . import alignment, claims, figure_tables, multiverse, partitions, study
 
 CONVENTIONS = {
     "raw r": {"convention": "default", "ceiling_name": "none", "layer_choice": "best"},
@@ -61,19 +62,60 @@ def choice_table(settings: Settings, models, layer_choices=("best",)) -> pd.Data
 def claim_alignment(settings: Settings) -> pd.DataFrame:
     """Alignment as claims take it: ours for the answering component, the authors' for all components.
 
+    Ours is divided by each of the two ceilings (``ceiling_name``), the authors' by none.
+
     Examples
     --------
     >>> settings = load_settings("workflow/config/phantom-small.yml")
-    >>> sorted(claim_alignment(settings).convention.unique())
-    ['authors', 'default']
+    >>> table = claim_alignment(settings)
+    >>> sorted(table.convention.unique()), sorted(table.ceiling_name.unique())
+    (['authors', 'default'], ['cross-subject', 'ncsnr', 'none'])
     """
-    tables = [study.alignment_table(settings)]
+    tables = [study.alignment_table(settings, ceiling) for ceiling in claims.NORMALISERS]
     for subject in settings.subjects:
         authors = authors_regions(study.open_voxels(settings, subject))
         for model in settings.models:
             scores = study.open_scores(settings, subject, model)
-            tables.append(alignment.authors_table(scores, *authors, subject=subject, model=model))
+            table = alignment.authors_table(scores, *authors, subject=subject, model=model)
+            tables.append(table.assign(ceiling_name="none"))
     return pd.concat(tables, ignore_index=True)
+
+
+def claim_tables(settings: Settings, specifications: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The tables that claims are tested on (:func:`brainalign_utils.results.claims.evaluate`).
+
+    Parameters
+    ----------
+    specifications : DataFrame of :func:`multiverse.contrast_table`
+
+    Examples
+    --------
+    >>> settings = load_settings("workflow/config/phantom-small.yml")
+    >>> contrasts, _ = tension(settings, ["instructblip", "mplug-owl"], ["vit-h"])
+    >>> sorted(claim_tables(settings, contrasts))
+    ['alignment', 'concepts', 'layers', 'partition', 'specifications']
+    """
+    multimodal = [model for model in settings.partition.models if model in settings.models]
+    listed = claims.load_claims()
+    regions = {kind: _regions(listed, kind) for kind in ("peak_depth", "part_value", "shared_fraction")}
+    pairs = [*regions["part_value"], *regions["shared_fraction"]]
+    partition = partitions.pair_table(settings, multimodal, list(dict.fromkeys(pairs)))
+    layers = figure_tables.layer_table(settings, multimodal, regions["peak_depth"])
+    mains = {model: study.main_component(model) for model in multimodal}
+    layers = layers[(layers.subject != "all") & (layers.component == layers.model.map(mains))]
+    return {
+        "alignment": claim_alignment(settings),
+        "concepts": store.read_table(settings.paths.table("concepts")),
+        "layers": layers,
+        "partition": partition.rename(columns={"instruction_a": "a", "instruction_b": "b"}),
+        "specifications": specifications,
+    }
+
+
+def _regions(listed, kind: str) -> list[str]:
+    """Regions of the claims of a kind, and of its variants."""
+    found = [c.scope["roi"] for c in listed if c.kind.startswith(kind)]
+    return list(dict.fromkeys(r for roi in found for r in ([roi] if isinstance(roi, str) else roi)))
 
 
 def multiverse_table(settings: Settings, models, rois) -> pd.DataFrame:

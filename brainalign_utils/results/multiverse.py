@@ -102,8 +102,8 @@ def contrast_table(
     Returns
     -------
     contrasts : DataFrame
-        factors, left, right, roi, n_subjects, estimate, low, high (t across subjects), verdict ("left above"
-        or "right above" where the interval excludes 0, else "undecided"), sign.
+        factors, left, right, roi, n_subjects, estimate, se, low, high (t across subjects), verdict ("left
+        above" or "right above" where the interval excludes 0, else "undecided"), sign.
 
     Raises
     ------
@@ -141,7 +141,8 @@ def _contrast(difference, left, right, roi, level) -> dict:
     verdict = LEFT if low > 0 else RIGHT if high < 0 else UNDECIDED
     names = {"left": "+".join(left), "right": "+".join(right), "roi": roi, "n_subjects": len(difference)}
     return names | {
-        "estimate": estimate, "low": low, "high": high, "verdict": verdict, "sign": int(np.sign(estimate)),
+        "estimate": estimate, "se": difference.std() / np.sqrt(len(difference)), "low": low, "high": high,
+        "verdict": verdict, "sign": int(np.sign(estimate)),
     }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ import xarray as xr
 from filelock import FileLock
 
 from .. import store
-from ..provenance import file_hash
+from ..artifacts import file_hash
 from ..settings import Settings
 
 HEMISPHERES = ("lh", "rh")

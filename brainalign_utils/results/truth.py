@@ -34,7 +34,7 @@ def planted_voxels(settings: Settings, subject: int, responses: xr.Dataset) -> p
 
 
 def planted_signal(settings: Settings, subject: int, responses: xr.Dataset, nsd_ids) -> np.ndarray:
-    """Noiseless signal, shape (n_stimuli, n_voxels), for given pictures and the voxels of ``responses``."""
+    """Noiseless signal, shape (n_stimuli, n_voxels), for given images and the voxels of ``responses``."""
     with np.load(settings.paths.truth / subject_name(subject) / "signal.npz") as stored:
         rows = pd.Index(stored["nsd_id"]).get_indexer(nsd_ids)
         wanted = list(map(tuple, responses.ijk.values))
@@ -43,7 +43,7 @@ def planted_signal(settings: Settings, subject: int, responses: xr.Dataset, nsd_
 
 
 def picture_content(settings: Settings, nsd_ids) -> pd.DataFrame:
-    """What is drawn in the pictures: one column a channel; those that hardly vary are left out."""
+    """What is drawn in the images: one column a channel; those that hardly vary are left out."""
     table = pd.read_parquet(settings.paths.truth / "stimuli.parquet").set_index("nsd_id").loc[nsd_ids]
     channels = table.select_dtypes("number").drop(columns="coco_id")
     return channels.loc[:, (channels > 0).mean().between(0.05, 0.95)]
@@ -79,13 +79,13 @@ def cross_subject_rows(settings: Settings, tolerance: float = 0.1) -> pd.DataFra
     """Cross-subject ceiling: planted in simulated responses, and as extrapolated.
 
     The phantom's subjects have areas of their own, so what one tells about another has no known value.  Here
-    responses are drawn that have one: as many shared pictures as in the study, the paper's number of
+    responses are drawn that have one: as many shared images as in the study, the paper's number of
     subjects, and a part of each voxel's variance that is a mixture of signals which all subjects have.
 
     Parameters
     ----------
     tolerance : float
-        The few shared pictures, from which the regression must learn, cost about this much correlation.
+        The few shared images, from which the regression must learn, cost about this much correlation.
     """
     n_shared = study.open_responses(settings, settings.subjects[0]).sizes["test_stimulus"]
     responses, group = _common_signals(SUBJECTS, n_shared, settings.stats.seed)
@@ -188,7 +188,7 @@ def shared_rows(settings: Settings, model: str, tolerance: float = 0.05) -> pd.D
     """Shared variance of two feature spaces: planted in simulated responses, and as partitioned.
 
     No voxel of the phantom is driven by a model's features, so its shared variance has no known value.
-    Here responses are drawn that have one: the subject's pictures and a model's own states, cut into
+    Here responses are drawn that have one: the subject's images and a model's own states, cut into
     three independent parts, of which the two feature spaces have the first in common.
 
     Parameters

@@ -73,6 +73,60 @@ def test_layers_instructions_and_keys_change_the_picture(viewer):
     assert len(pictures) == 5
 
 
+def select(tab, **choices):
+    for name, value in choices.items():
+        tab.select_option(f".cortex-viewer select[name={name}]", value)
+    tab.wait_for_timeout(300)
+
+
+def test_what_is_chosen_stays_when_the_model_changes(viewer):
+    """The instruction, the relative depth of the layer, and the colour scale."""
+    models = [o.get_attribute("value") for o in viewer.locator("select[name=model] option").all()]
+    scale = viewer.locator(".viewer-scale")
+    select(viewer, model="instructblip", component="language", instruction="IU1")
+    layer = viewer.locator(".cortex-viewer input[name=layer]")
+    layer.fill(layer.get_attribute("max"))
+    before = scale.inner_text()
+    for model in (m for m in models if m != "instructblip"):
+        select(viewer, model=model)
+        assert layer.input_value() == layer.get_attribute("max"), "the last layer stays the last"
+        assert scale.inner_text() == before, "one scale for all models"
+    select(viewer, model="instructblip", component="language")
+    select(viewer, subject="subj01")
+    assert scale.inner_text() == before and layer.input_value() == layer.get_attribute("max")
+
+
+def test_two_models_can_be_subtracted(viewer):
+    select(viewer, model="instructblip", minus="instructblip")
+    readout, scale = viewer.locator(".viewer-readout"), viewer.locator(".viewer-scale")
+    assert "median 0.00" in readout.inner_text(), "a model minus itself"
+    assert "difference" in scale.inner_text() and scale.inner_text().startswith("-")
+    select(viewer, model="instructblip", minus="vit-h")
+    there = readout.inner_text()
+    select(viewer, model="vit-h", minus="instructblip")
+    assert (
+        "median 0.00" not in there and "Subtracted: vision, layer" in there and readout.inner_text() != there
+    )
+
+
+def test_a_finger_turns_the_cortex_on_a_phone(chromium, book):
+    context = chromium.new_context(viewport={"width": 360, "height": 640}, has_touch=True, is_mobile=True)
+    tab = context.new_page()
+    tab.goto(f"{book.address}/notebooks/12_view_cortex.html")
+    tab.tap(".cortex-viewer button.load")
+    tab.wait_for_selector(READY, timeout=60_000)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+    tab.locator(".cortex-viewer canvas").scroll_into_view_if_needed()
+    before, box = drawn(tab), tab.locator(".cortex-viewer canvas").bounding_box()
+    touch = context.new_cdp_session(tab)
+    for kind, x in (("touchStart", 100), ("touchMove", 140), ("touchMove", 200), ("touchEnd", None)):
+        points = [{"x": x, "y": box["y"] + 100}] if x else []
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    tab.wait_for_timeout(300)
+    assert drawn(tab) != before
+    context.close()
+
+
 def test_the_pointer_reads_values(viewer):
     viewer.locator(".cortex-viewer canvas").scroll_into_view_if_needed()
     box = viewer.locator(".cortex-viewer canvas").bounding_box()

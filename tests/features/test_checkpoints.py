@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -14,12 +15,12 @@ from fixtures.unprivileged import nobody, reachable_folder
 from safetensors.torch import load_file, save_file
 
 from brainalign_utils.features.checkpoints import (
-    PHANTOM_FOLDER,
     ModelError,
     checkpoint_folder,
     weights_identity,
 )
 from brainalign_utils.models import MODEL_BY_ID
+from nsd_phantom import CHECKPOINTS as PHANTOM_FOLDER
 
 COMMIT = "5e4be9ae0d29f1a2b3c4d5e6f708192a3b4c5d6e"
 VIT = "google/vit-huge-patch14-224-in21k"
@@ -438,3 +439,11 @@ def test_settings_decide_what_is_fetched(vit_hub, tmp_path):
     (tmp_path / "study.yml").write_text("data: nsd\ncheckpoints: hub\nmodels: [vit-h]\n")
     done = brainalign("fetch-models", "--settings", tmp_path / "study.yml", env=env)
     assert done.stdout.count("\n") == 1 and COMMIT in done.stdout
+
+
+def test_without_the_package_of_the_phantom_one_sentence_says_what_to_do(monkeypatch):
+    monkeypatch.setitem(sys.modules, "nsd_phantom", None)  # as Python marks what cannot be imported
+    with pytest.raises(
+        ModelError, match=r"nsd-phantom, which brings them, is not installed; run `pip install"
+    ):
+        checkpoint_folder(MODEL_BY_ID["vit-h"], "phantom")

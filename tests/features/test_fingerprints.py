@@ -10,11 +10,11 @@ from transformers import AutoTokenizer, Idefics3ImageProcessorPil
 from brainalign_utils.features.adapters import load_adapter
 from brainalign_utils.features.adapters.inputs import Preprocessing
 from brainalign_utils.features.adapters.loading import tokenizer_facts
-from brainalign_utils.features.checkpoints import PHANTOM_FOLDER
 from brainalign_utils.features.extraction import extract
 from brainalign_utils.models import MODEL_BY_ID
 from brainalign_utils.settings import load_settings
 from brainalign_utils.store import StoreError
+from nsd_phantom import CHECKPOINTS as PHANTOM_FOLDER
 
 
 def _edit(name, **changes):

@@ -10,10 +10,10 @@ import torch
 from brainalign_utils.encoding.partitioning import partition_instructions
 from brainalign_utils.features.adapters import checkpoint_folder, load_adapter, model_row
 from brainalign_utils.features.extraction import Extractor
-from brainalign_utils.phantom import training
-from brainalign_utils.phantom.scenes import TRAINING_SEEDS
-from brainalign_utils.phantom.training_data import make_pool
 from brainalign_utils.tables import INSTRUCTIONS
+from nsd_phantom.scenes import TRAINING_SEEDS
+from training import train as training
+from training.training_data import make_pool
 from voxelridge import RidgeCV
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

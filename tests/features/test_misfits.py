@@ -11,11 +11,11 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from brainalign_utils.features.adapters import FAMILIES, ModelError, checkpoint_folder, load_adapter
-from brainalign_utils.features.checkpoints import PHANTOM_FOLDER
 from brainalign_utils.features.extraction import ExtractionError, Extractor
 from brainalign_utils.models import MODEL_BY_ID, MODELS
 from brainalign_utils.settings import SettingsError, load_settings
 from brainalign_utils.tables import INSTRUCTIONS, Instruction
+from nsd_phantom import CHECKPOINTS as PHANTOM_FOLDER
 
 CAPTIONS = {7: "two dogs on grass"}
 

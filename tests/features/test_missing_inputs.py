@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import pytest
 import yaml
 
-from brainalign_utils import execute
+from brainalign_utils.running import execute
 from brainalign_utils.settings import project_root
 
 ROOT = project_root()

@@ -18,10 +18,10 @@ from brainalign_utils.features.adapters import (
     model_row,
     resolve_device,
 )
-from brainalign_utils.features.checkpoints import PHANTOM_FOLDER
 from brainalign_utils.features.extraction import ExtractionError, Extractor, pooling_rule
 from brainalign_utils.models import MODEL_BY_ID
 from brainalign_utils.tables import INSTRUCTION_BY_ID, Instruction
+from nsd_phantom import CHECKPOINTS as PHANTOM_FOLDER
 
 TOLERANCE = 1e-4  # float32; sums run in another order when rows share a batch
 N_IMAGES, N_NEW = 4, 8

@@ -26,13 +26,10 @@ from brainalign_utils.results import surface
 from brainalign_utils.settings import Settings
 
 drawn = {{
-    "models": figures.plot_models(simulated.models_table(), marks_legend={{"*": "above"}}),
-    "layers": figures.plot_layers(simulated.layers_table()),
+    "models": figures.plot_models(simulated.models_table(), ["faces"], {{"*": "above"}}),
     "ceilings": figures.plot_ceilings(simulated.ceilings_table()),
-    "winners": figures.plot_winner_shares(simulated.shares_table()),
     "pair_tests": figures.plot_pair_tests(simulated.pair_tests_table()),
     "venns": figures.plot_venns(simulated.venns_table()),
-    "choices": figures.plot_choices(simulated.choices_table()),
 }}
 maps, cortex, areas = simulated.flat_maps()
 values = surface.fsaverage5().curvature.values.ravel()
@@ -103,7 +100,7 @@ def draw(folder: Path, python=("-P",), umask=0o022, **environment):
 def reference(tmp_path_factory):
     home = tmp_path_factory.mktemp("plain")
     files = draw(home / "work", HOME=str(home), LANG="C.UTF-8")
-    assert len(files) == 4 * 9
+    assert len(files) == 4 * 6
     return files
 
 

@@ -29,7 +29,7 @@ def small():
 
 def saved(settings, **options):
     figure, table = small()
-    texts = {"caption": "Models.", "alt": figures.alt_models(table, ("faces",)), "command": "make figure"}
+    texts = {"caption": "Models.", "alt": figures.alt_models(table, ("faces",))}
     return figures.save_figure(figure, table, "models", settings, **(texts | options))
 
 
@@ -41,7 +41,7 @@ def test_saved_files_hold_the_figure_the_table_and_the_description(settings):
     back = pd.read_csv(result.csv, dtype={"subject": str})
     np.testing.assert_allclose(back.value, small()[1].value, rtol=1e-5)
     about = json.loads(result.json.read_text())
-    assert about["caption"] == "Models." and about["command"] == "make figure" and about["data"] == "phantom"
+    assert about["caption"] == "Models." and about["data"] == "phantom"
     assert set(about["sha256"]) == {"svg", "png", "csv"}
     assert "git_revision" in about["provenance"]
     assert not list(result.png.parent.glob("*.tmp"))
@@ -49,7 +49,7 @@ def test_saved_files_hold_the_figure_the_table_and_the_description(settings):
 
 def test_phantom_is_written_on_the_figure_and_in_the_text(settings):
     figure, table = small()
-    result = figures.save_figure(figure, table, "m", settings, "c", "Dots.", "make")
+    result = figures.save_figure(figure, table, "m", settings, "c", "Dots.")
     assert "PHANTOM" in figure.get_suptitle()
     assert result.alt == "Dots. Phantom data, not a finding about brains."
     assert json.loads(result.json.read_text())["alt"] == result.alt
@@ -58,7 +58,7 @@ def test_phantom_is_written_on_the_figure_and_in_the_text(settings):
 def test_real_data_is_not_called_phantom(tmp_path):
     real = Settings(build_root=tmp_path, models=("instructblip",), data="nsd", nsd_root=tmp_path)
     figure, table = small()
-    result = figures.save_figure(figure, table, "m", real, "c", "Dots.", "make")
+    result = figures.save_figure(figure, table, "m", real, "c", "Dots.")
     assert "phantom" not in (words(figure) + result.alt + result.svg.read_text()).lower()
 
 
@@ -84,7 +84,7 @@ def test_a_failed_write_leaves_the_old_file(settings, monkeypatch):
     assert not list(result.png.parent.glob(".*"))
 
 
-@pytest.mark.parametrize("what", ["caption", "alt", "command"])
+@pytest.mark.parametrize("what", ["caption", "alt"])
 def test_every_figure_needs_its_words(settings, what):
     with pytest.raises(ValueError, match=f"{what} of figure 'models' is ' '"):
         saved(settings, **{what: " "})
@@ -93,7 +93,7 @@ def test_every_figure_needs_its_words(settings, what):
 def test_a_figure_needs_numbers(settings):
     figure = style.new_figure(2)
     with pytest.raises(ValueError, match="has 0 rows"):
-        figures.save_figure(figure, pd.DataFrame(), "empty", settings, "c", "a", "m")
+        figures.save_figure(figure, pd.DataFrame(), "empty", settings, "c", "a")
 
 
 def test_notebook_shows_the_picture_with_its_alternative_text(settings):

@@ -20,7 +20,7 @@ def test_long_text_is_whole_and_markup_is_escaped():
 
 
 def test_undefined_cells_are_empty():
-    table = WordTable(pd.DataFrame({"value": [np.nan, 1.0]}), digits=1)
+    table = WordTable(pd.DataFrame({"value": [np.nan, 1.0]}))
     assert "NaN" not in table._repr_html_() + repr(table)
 
 
@@ -33,7 +33,7 @@ def test_an_entry_says_everything_about_its_claim(verdicts):
     html = Ledger(verdicts)._repr_html_()
     assert html.count("<section") == len(verdicts)
     assert html.count("<strong>not tested with this data</strong>") == len(verdicts)
-    entry = html[html.index('id="claim-mllm-on-par-with-clip-early"') :]
+    entry = html[html.index('id="claim-mllm-on-par-with-clip-early-ncsnr"') :]
     entry = entry[: entry.index("</section>")]
     for said in (
         "-0.037 ± 0.05", "<dt>computed</dt><dd>none", "figure 2 (slides)", "&quot;on par&quot;",

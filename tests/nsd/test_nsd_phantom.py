@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import jupytext
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,7 +16,7 @@ import yaml
 from numpy.testing import assert_allclose, assert_array_equal
 
 from brainalign_utils import nsd
-from brainalign_utils.nsd import layout, reliability
+from brainalign_utils.nsd import doctor, layout, reliability
 
 
 @pytest.fixture(scope="module", params=[1, 7])
@@ -178,3 +179,29 @@ def test_the_page_on_responses_takes_voxels_without_a_ceiling(phantom_tree, tmp_
     command = [sys.executable, "-W", "error::RuntimeWarning", "-c", script]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+
+
+def test_an_atlas_with_further_columns_is_read_by_name(phantom_tree):
+    labels, names = nsd.read_roi_labels(phantom_tree / "nsd", 1, "Kastner2015")
+    assert list(names) == list(range(1, 26)) and names[1] == "V1v" and names[25] == "FEF"
+    assert set(np.unique(labels)) == {-1, *range(8)}
+
+
+@pytest.mark.parametrize(
+    ("version", "space", "transform", "size"),
+    [("betas_assumehrf", "func1mm", "func1pt0", 1.0), ("betas_fithrf", "func1pt8mm", "func1pt8", 1.8)],
+)
+def test_other_betas_and_spaces_lie_where_the_loader_looks(tmp_path, version, space, transform, size):
+    small = "--subjects 1 --sessions 1 --voxels 100 --shared 20 --jobs 1"
+    words = [str(tmp_path / "tree"), *small.split(), "--betas", version, "--space", space]
+    subprocess.run([sys.executable, "-m", "nsd_phantom", *words], check=True)
+    root = tmp_path / "tree/nsd"
+    responses = nsd.load_responses(root, 1, betas=version, space=space, progress_bar=False)
+    voxels = nsd.describe_voxels(root, responses)
+    assert voxels.vertex_voxel_lh.max() > 0 and responses.attrs["ncsnr_source"] == "file"
+    assert not list(root.rglob("*GLMdenoise*"))
+    assert {path.name.split("-")[0] for path in root.rglob("lh.func*")} == {f"lh.{transform}"}
+    affine = nibabel.load(root / f"nsddata/ppdata/subj01/{space}/roi/nsdgeneral.nii.gz").affine
+    assert_allclose(np.diag(affine)[:3], size)
+    findings = doctor.examine(root, [1], betas=version, space=space)
+    assert {finding.status for finding in findings} == {"ok"}

@@ -12,9 +12,9 @@ import pytest
 import yaml
 from nbformat import read
 
-from brainalign_utils import execute
 from brainalign_utils.publishing import publish
 from brainalign_utils.publishing.pages import glued
+from brainalign_utils.running import execute
 from brainalign_utils.settings import load_settings, project_root
 
 ROOT = project_root()
@@ -36,7 +36,7 @@ axes.plot([1, 2])
 glue("models", {"best": {"prf-visual": "ViT-H/14 (0.61)"}, "count": "7 of 8"}, display=False)
 figures.save_figure(
     figure, pd.DataFrame({"x": [1, 2]}), "figure_2", settings,
-    caption="What is drawn.", alt="A line that rises from one to two.", command="make figure",
+    caption="What is drawn.", alt="A line that rises from one to two.",
 )
 # %% [markdown]
 # The best model is {{ models.best["prf-visual"] }}, in this build ({{ study.data }}).

@@ -38,7 +38,7 @@ MAKING = pages.Making(
 def figures(tmp_path):
     folder = tmp_path / "figures"
     folder.mkdir()
-    about = {"caption": "What it shows.", "alt": "Two lines.", "command": "make study"}
+    about = {"caption": "What it shows.", "alt": "Two lines."}
     (folder / "figure_2.json").write_text(json.dumps(about))
     return folder
 
@@ -74,7 +74,7 @@ def test_figures_get_number_caption_alt_downloads_and_widgets(notebook, figures)
     assert cell.metadata.mystnb["image"]["alt"] == "Two lines."
     links, widget = (c.source for c in page.cells[page.cells.index(cell) + 1 :][:2])
     assert all(f"figure_2.{kind}>" in links for kind in ("csv", "svg", "png"))
-    assert "`make study`" in links
+    assert "`make figure NOTEBOOK=04_x`" in links
     assert widget == "widget of 2 tags"
 
 
@@ -128,15 +128,16 @@ def test_inputs_that_were_not_recorded_are_not_called_unchanged(notebook, figure
     assert "**inputs:** not recorded" in pages.clean_notebook(notebook, unknown, figures).cells[-1].source
 
 
-def test_cost_table_counts_every_run(notebook, tmp_path):
-    settings = Settings(name="small", build_root=tmp_path)
-    folder = tmp_path / "small/notebooks/03_fit"
+def test_cost_table_counts_every_run_and_none_of_other_settings(notebook, tmp_path):
+    settings = Settings(name="small", build_root=tmp_path, models=("vit-h", "clip-image", "idefics"))
+    folder = tmp_path / "small/notebooks/03_fit_encoding"
     folder.mkdir(parents=True)
-    for i, seconds in enumerate((1.0, 5.0, 3.0)):
+    subjects = "subj01-subj02-subj05-subj07"
+    runs = {f"{subjects}_vit-h": 1.0, f"{subjects}_clip-image": 5.0, f"{subjects}_idefics": 3.0}
+    for name, seconds in (runs | {"subj01_vit-h": 9.0, f"{subjects}_vit-h.failed": 9.0}).items():
         notebook.metadata["brainalign"] = {**RECORD, "wall_time_s": seconds}
-        nbformat.write(notebook, folder / f"run{i}.ipynb")
-    nbformat.write(notebook, folder / "run1.failed.ipynb")
-    assert "| 03_fit | 3 | 3 | 5 | 9 | 3.00 |" in staging.cost_table(settings)
+        nbformat.write(notebook, folder / f"{name}.ipynb")
+    assert "| 03_fit_encoding | 3 | 3 | 5 | 9 | 3.00 |" in staging.cost_table(settings)
 
 
 def test_tables_of_models_and_instructions_follow_the_settings():
@@ -170,7 +171,7 @@ def test_modules_of_the_reference_and_pages_are_sources_of_the_book():
 def test_pages_start_at_the_top_and_simulated_ones_go_with_real_data():
     phantom, real = (contents.pages(project_root(), data) for data in ("phantom", "nsd"))
     assert phantom[0] == real[0] == "index"
-    assert set(phantom) - set(real) == set(contents.PHANTOM_ONLY)
+    assert set(phantom) - set(real) == {"notebooks/00_make_phantom", "notebooks/14_recover_truth"}
 
 
 def test_data_of_widgets_cannot_end_their_script():

@@ -73,6 +73,8 @@ def test_files_hold_the_scores_at_their_vertices(settings, tmp_path):
     manifest = viewer.write_viewer(settings, tmp_path / "viewer")
     assert manifest["subjects"] == ["subj01", "subj02", "mean"]
     assert manifest["models"]["clip-image"]["spaces"] == SPACES
+    subjects = viewer.vertex_scores(settings, "clip-image", viewer.vertex_maps(settings))[1].values()
+    assert manifest["high"] == max(np.nanquantile(values, 0.98) for values in subjects), "one scale for all"
     name, data = received(tmp_path / "viewer" / "subj02_clip-image.js")
     _, where = received(tmp_path / "viewer" / "regions_subj02.js")
     vertices = decoded(where, "vertices", "<u2")

@@ -38,7 +38,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from fixtures import studies  # noqa: E402
 
-from brainalign_utils import provenance  # noqa: E402
+from brainalign_utils import artifacts  # noqa: E402
 
 SMALL = Path(__file__).with_name("study.yml")
 BUCKET, COCO_ZIP = "natural-scenes-dataset", "annotations/annotations_trainval2017.zip"
@@ -186,7 +186,7 @@ def main() -> int:
             "same": same,
             "largest_difference": max(compared.values()),
             "minutes": minutes,
-            "machine": provenance.hardware(),
+            "machine": artifacts.hardware(),
         }
         found["date"] = datetime.now(UTC).date().isoformat()
         options.record.write_text(json.dumps(found, indent=1) + "\n")

@@ -113,7 +113,7 @@ def test_a_voxel_constant_within_a_group_is_left_out():
     members = groups.good.to_numpy()
     y[members, 0] = 0.7
     table = concepts.concept_alignment(
-        y, p, groups, scoring.roi_weights(np.ones((1, 14))), ["all"], n_random=0
+        y, p, groups, scoring.roi_weights(np.ones((1, 14))), ["all"], random_for=()
     )
     expected = scoring.correlation(y[members], p[members])
     assert np.isnan(expected[0])

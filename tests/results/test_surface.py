@@ -1,5 +1,6 @@
 """Surfaces: the grid of the flat map, voxels laid on vertices, FreeSurfer subjects; nothing left at home."""
 
+import doctest
 import os
 import subprocess
 import sys
@@ -13,6 +14,10 @@ from nilearn.datasets import load_fsaverage
 from brainalign_utils import store
 from brainalign_utils.results import study, surface
 from brainalign_utils.settings import load_settings, project_root
+
+
+def test_examples_in_docstrings():
+    assert doctest.testmod(surface).failed == 0
 
 
 def test_mesh_fits_together():

@@ -11,20 +11,21 @@ import cluster
 import pytest
 from fixtures import studies
 
-from brainalign_utils import plan, provenance
+from brainalign_utils import artifacts
+from brainalign_utils.running import plan
 from brainalign_utils.settings import load_settings
 
 pytestmark = pytest.mark.slurm
 
 STUDY = Path(__file__).with_name("study.yml")
-N_KERNELS = 2
+N_CORES = 2
 STATUS = "--slurm-no-account --slurm-status-command squeue"
 STATUS += " --slurm-init-seconds-before-status-checks 2 --seconds-between-status-checks 2"
 
 
 def make(settings: Path, *words: str, environment=os.environ) -> str:
     """What a user types, without installing again; what it said."""
-    tools = ["make", "-o", ".venv/.ready", f"BIN={Path(sys.executable).parent}", f"CORES={N_KERNELS}"]
+    tools = ["make", "-o", ".venv/.ready", f"BIN={Path(sys.executable).parent}", f"CORES={N_CORES}"]
     command = [*tools, f"SETTINGS={settings}", *words]
     code, said = studies.run_command(command, timeout=1500, environment=environment)
     assert code == 0, said[-6000:]
@@ -46,7 +47,7 @@ def test_same_artifacts_from_a_cluster(request, tmp_path):
     differences = studies.differences(ours, theirs)
     if path := request.config.getoption("--record"):
         found = {"artifacts": len(ours), "differences": len(differences), "jobs": len(jobs)}
-        found |= {"minutes": (time.monotonic() - began) / 60, "machine": provenance.hardware()}
+        found |= {"minutes": (time.monotonic() - began) / 60, "machine": artifacts.hardware()}
         found["date"] = datetime.now(UTC).date().isoformat()
         Path(path).write_text(json.dumps(found, indent=1) + "\n")
     assert len(ours) > 100

@@ -1,6 +1,7 @@
 """Notebooks run headless: parameters checked, failures kept apart, provenance recorded."""
 
 import io
+import json
 import os
 import re
 import signal
@@ -9,15 +10,18 @@ import sys
 import time
 from pathlib import Path
 
+import jupytext
 import nbformat
 import psutil
 import pytest
+from fixtures.unprivileged import obeys_modes
 from papermill.exceptions import PapermillExecutionError
 
-from brainalign_utils import execute
+from brainalign_utils.running import execute
 
+ROOT = Path(__file__).parents[2]
 SOURCE = """# %% tags=["parameters"]
-subject = 1
+subject: int = 1  # of the study
 factor = 2.0
 
 # %%
@@ -75,7 +79,7 @@ def test_bars_replace_each_other_on_a_terminal_and_are_lines_elsewhere():
 def test_unknown_parameter_runs_nothing(notebook, tmp_path, capsys):
     target = tmp_path / "out.ipynb"
     assert execute.main([str(notebook), str(target), "-p", "subjct", "1"]) == 1
-    assert "has no parameter subjct; it has: factor, subject" in capsys.readouterr().err
+    assert "no parameter subjct; there are: subject, factor" in capsys.readouterr().err
     assert not target.exists()
 
 
@@ -87,54 +91,6 @@ def test_failed_run_leaves_the_last_good_output(notebook, tmp_path):
     assert target.read_text() == "last good"
     assert (tmp_path / "out.failed.ipynb").is_file()
     assert len(list(tmp_path.glob("*.ipynb"))) == 2
-
-
-def test_several_runs_share_one_cleared_kernel(tmp_path):
-    source = tmp_path / "source.py"
-    source.write_text(
-        SOURCE.replace(
-            "product =",
-            "import os\nassert 'product' not in globals()\nprint(os.getpid())\n"
-            "while sum(os.times()[:2]) < 3 * int(subject):\n    pass\nproduct =",
-        )
-    )
-    targets = [tmp_path / f"out {k}.ipynb" for k in (1, 2)]
-    runs = [word for k, target in enumerate(targets, 1) for word in ("--run", str(target), f"subject={k}")]
-    assert execute.main([str(source), "-p", "factor", "3.0", *runs]) == 0
-    done = [nbformat.read(target, as_version=4) for target in targets]
-    texts = [
-        "".join(out.get("text", "") for cell in notebook.cells for out in cell.get("outputs", []))
-        for notebook in done
-    ]
-    counts = [[cell.get("execution_count") for cell in notebook.cells] for notebook in done]
-    assert counts[0] == counts[1], "cells of the second run are not counted from 1"
-    (first, three), (second, six) = (text.split() for text in texts)
-    assert first == second, "the second run started a kernel of its own"
-    assert (three, six) == ("3.0", "6.0")
-    assert 2 < done[1].metadata.brainalign.cpu_time_s < 5, "time of the first run counted as the second's"
-
-
-def test_another_notebook_runs_in_the_same_kernel(notebook, tmp_path):
-    other = tmp_path / "other.py"
-    other.write_text('# %% tags=["parameters"]\nfactor = 1.0\n\n# %%\nassert "subject" not in globals()\n')
-    targets = [tmp_path / f"{name}.ipynb" for name in ("first", "second")]
-    runs = ["--run", str(targets[0]), "--run", str(other), str(targets[1]), "factor=4.0"]
-    assert execute.main([str(notebook), "-p", "factor", "3.0", *runs]) == 0
-    facts = [nbformat.read(target, as_version=4).metadata.brainalign for target in targets]
-    assert [fact.notebook for fact in facts] == [notebook.name, "other.py"]
-    assert [fact.parameters for fact in facts] == [{"factor": 3.0}, {"factor": 4.0}]
-
-
-def test_a_failure_is_named_and_keeps_what_was_executed_before(notebook, tmp_path, capsys):
-    other = notebook.with_name("other.py")
-    other.write_text(SOURCE)
-    targets = [tmp_path / f"{k}.ipynb" for k in (1, 200)]
-    runs = ["--run", str(targets[0]), "--run", str(other), str(targets[1]), "subject=200"]
-    assert execute.main([str(notebook), *runs]) == 1
-    assert targets[0].is_file() and not targets[1].exists()
-    message = capsys.readouterr().err
-    assert "too large" in message and notebook.name not in message
-    assert f"other.py failed; what ran is kept as {tmp_path / '200.failed.ipynb'}" in message
 
 
 WAITING = """# %% tags=["parameters"]
@@ -151,7 +107,7 @@ while not pathlib.Path("go").exists():
 def start(folder, target="out.ipynb"):
     (folder / "waiting.py").write_text(WAITING)
     (folder / "_toc.yml").touch()  # the folder counts as the project's root
-    command = [sys.executable, "-m", "brainalign_utils.execute", "waiting.py", target]
+    command = [sys.executable, "-m", "brainalign_utils.running.execute", "waiting.py", target]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
 
@@ -168,8 +124,11 @@ def test_killed_kernel_is_reported_and_the_next_run_is_clean(tmp_path):
     process = start(tmp_path)
     os.kill(int(wait_for(tmp_path / "started")), signal.SIGKILL)
     _, message = process.communicate(timeout=60)
-    assert process.returncode == 1 and "Its kernel was killed, most often for want of memory" in message
-    assert "waiting.py failed; what ran is kept as out.failed.ipynb" in message
+    assert (
+        process.returncode == 1
+        and "waiting.py: the kernel was killed, most often for want of memory" in message
+    )
+    assert "what ran is kept as out.failed.ipynb" in message
     assert "Traceback" not in message
     assert (tmp_path / "out.failed.ipynb").is_file() and not (tmp_path / "out.ipynb").exists()
     (tmp_path / "go").touch()
@@ -198,3 +157,120 @@ def test_second_job_on_the_same_copy_waits_for_the_first(tmp_path):
     assert second.poll() is None and not (tmp_path / "out.ipynb").exists()
     (tmp_path / "go").touch()
     assert (first.wait(timeout=120), second.wait(timeout=120)) == (0, 0)
+
+
+# What surrounds the project changes neither the interpreter nor the result.
+
+FACTS = """# %% tags=["parameters"]
+name = ""
+
+# %%
+import getpass, json, sys
+json.dump([sys.executable, name, "from_startup" in globals()], open("facts.json", "w"))
+"""
+
+
+def run_strangely(folder, target="out.ipynb", name="x", command=(), **environment) -> list:
+    """Run a tiny notebook as a command in a folder; what it saw: interpreter, parameter, startup files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "source.py").write_text(FACTS)
+    (folder / "_toc.yml").touch()
+    words = [*command, sys.executable, "-m", "brainalign_utils.running.execute"]
+    words += ["source.py", str(target), "-p", "name", json.dumps(name)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | {k: str(v) for k, v in environment.items()}
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (folder / target).is_file()
+    return json.loads((folder / "facts.json").read_text())
+
+
+def test_another_kernel_of_the_same_name_is_not_taken(tmp_path):
+    other = tmp_path / "jupyter/kernels/python3"
+    other.mkdir(parents=True)
+    stranger = tmp_path / "stranger.sh"
+    stranger.write_text("#!/bin/sh\ntouch pwned\n")
+    stranger.chmod(0o755)
+    spec = {"argv": [str(stranger), "-f", "{connection_file}"], "display_name": "x", "language": "python"}
+    (other / "kernel.json").write_text(json.dumps(spec))
+    seen = run_strangely(tmp_path / "work", JUPYTER_PATH=tmp_path / "jupyter", JUPYTER_PREFER_ENV_PATH="0")
+    assert seen == [sys.executable, "x", False]
+    assert not list(tmp_path.rglob("pwned"))
+
+
+def test_startup_files_of_the_user_do_not_run(tmp_path):
+    startup = tmp_path / "home/.ipython/profile_default/startup"
+    startup.mkdir(parents=True)
+    for file in (startup / "00.py", tmp_path / "start.py"):
+        file.write_text("from_startup = 1\n")
+    seen = run_strangely(tmp_path / "work", HOME=tmp_path / "home", PYTHONSTARTUP=tmp_path / "start.py")
+    assert seen == [sys.executable, "x", False]
+
+
+@pytest.mark.parametrize("length", [79, 100, 200])
+def test_a_long_folder_for_temporary_files(tmp_path, length):
+    folder = tmp_path / ("t" * max(length - len(str(tmp_path)) - 1, 1))
+    folder.mkdir()
+    assert len(str(folder)) >= length
+    assert run_strangely(tmp_path / "work", TMPDIR=folder) == [sys.executable, "x", False]
+
+
+def test_a_home_that_cannot_be_written(tmp_path):
+    home = tmp_path / "home"
+    home.mkdir(mode=0o555)
+    seen = run_strangely(tmp_path / "work", command=obeys_modes([]), HOME=home)
+    assert seen == [sys.executable, "x", False]
+    assert not list(home.iterdir())
+
+
+def test_spaces_accents_links_and_braces_in_every_path(tmp_path):
+    real = tmp_path / "été d'hiver {a} $(touch pwned) 脳"
+    real.mkdir()
+    (tmp_path / "link").symlink_to(real)
+    for folder in (real, tmp_path / "link"):
+        seen = run_strangely(
+            folder, target="sub folder/é {b}.ipynb", name="é {c}: #x", TMPDIR=real, HOME=real
+        )
+        assert seen == [sys.executable, "é {c}: #x", False]
+    assert not list(tmp_path.rglob("pwned"))
+
+
+def run_real(*words, cwd):
+    command = [sys.executable, "-m", "brainalign_utils.running.execute", *map(str, words)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+
+
+SETTINGS = "workflow/config/phantom-small.yml"
+WRONG = {  # parameters of 03_fit_encoding, and the sentence
+    "a number": (["-p", "subjects", "1"], r"SettingsError: subjects is 1; it takes a list, such as \[2\]"),
+    "model": (["-p", "model", "foo"], r"model is 'foo'; this study has the models vit-h, clip-image"),
+    "old name": (["-p", "subject", "08"], r"no parameter subject; there are: settings_file, subjects, model"),
+    "no settings": (["-p", "settings_file", "nope.yml"], r"settings file nope.yml does not exist"),
+    "not YAML": (["-p", "subjects", "[1"], r"subjects is '\[1', no valid YAML; close its brackets"),
+}
+
+
+@pytest.mark.parametrize("words, sentence", WRONG.values(), ids=WRONG)
+def test_wrong_parameters_of_a_notebook_are_a_sentence(words, sentence, tmp_path):
+    given = ["-p", "settings_file", SETTINGS] if "settings_file" not in words else []
+    done = run_real(ROOT / "notebooks/03_fit_encoding.py", tmp_path / "out.ipynb", *given, *words, cwd=ROOT)
+    assert done.returncode == 1 and not (tmp_path / "out.ipynb").exists()
+    assert re.search(rf"^03_fit_encoding\.py: .*{sentence}", done.stderr, re.M), done.stderr
+    assert "Traceback" not in done.stderr and len(done.stderr.splitlines()) <= 5
+
+
+def test_a_notebook_that_is_not_there_is_a_sentence(tmp_path):
+    done = run_real("nope.py", "out.ipynb", cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr == "nope.py: [Errno 2] No such file or directory: 'nope.py'\n"
+
+
+@pytest.mark.parametrize(
+    "folder", [ROOT, ROOT / "notebooks", Path("/")], ids=["root", "notebooks", "elsewhere"]
+)
+def test_plain_papermill_from_any_folder(folder, tmp_path):
+    """It finds settings and artifacts, and blames nothing that is not at fault."""
+    source = tmp_path / "n.ipynb"
+    jupytext.write(jupytext.read(ROOT / "notebooks/03_fit_encoding.py"), source)
+    papermill = [Path(sys.executable).parent / "papermill", source, tmp_path / "out.ipynb"]
+    papermill += ["-p", "settings_file", SETTINGS, "-p", "model", "foo"]
+    done = subprocess.run(papermill, cwd=folder, capture_output=True, text=True)
+    assert "SettingsError: model is 'foo'; this study has the models vit-h, clip-image" in done.stderr

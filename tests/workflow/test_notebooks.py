@@ -32,7 +32,7 @@ def test_notebooks_start_with_a_title_and_have_parameters(notebook):
     assert notebook.cells[0].source.startswith("# ")
     tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     assert len(tagged) == 1
-    assert "settings_file = " in tagged[0].source
+    assert "settings_file: str = " in tagged[0].source
 
 
 def test_round_trip_through_ipynb_keeps_text_and_tags(notebook, tmp_path):

@@ -9,8 +9,8 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from ...artifacts import hardware, peak_memory
 from ...models import marker_in
-from ...provenance import hardware, peak_memory
 from ...tables import NO_INSTRUCTION, Instruction
 from ..adapters import Adapter, ModelError, Prompt
 from ..adapters.inputs import PART_TOKENS

@@ -1,0 +1,1 @@
+"""Training of the tiny models that come with nsd-phantom; nothing else imports this folder."""
