@@ -24,6 +24,10 @@ CHECK     = $(BIN)/brainalign check $@ --settings "$(SETTINGS)" --nsd "$(NSD)" -
 check     = $(eval FILE := $$(shell $$(CHECK)))$(stop)
 stop      = $(eval SENTENCE := $$(shell cat $(NOTE) 2>/dev/null; rm -f $(NOTE)))$(if $(SENTENCE),$(error $(SENTENCE)))
 
+# Snakemake takes off the quotes around a value and reads the rest as YAML: this one stays the text that it is.
+HASH     := \#
+text      = $(if $(2),$(1)='!!str "$(subst ','\'',$(2))" $(HASH)')
+
 # One thread of linear algebra per parallel job: jobs that fight for cores are many times slower.
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= $(OMP_NUM_THREADS)
@@ -51,8 +55,8 @@ archive:: $(READY) ## write an archive of derived scores, fit for publication: n
 figure:: $(READY) ## remake one result and what it needs: make figure NOTEBOOK=06_compare_models
 study book archive figure::
 	$(check)
-	@began=$$(date +%s); $(RUN) --config settings="\"$(FILE)\"" nsd="\"$(NSD)\"" coco="\"$(COCO)\"" \
-		$(if $(filter figure,$@),figure="$(NOTEBOOK)") -- $@ || \
+	@began=$$(date +%s); $(RUN) --config $(call text,settings,$(FILE)) $(call text,nsd,$(NSD)) \
+		$(call text,coco,$(COCO)) $(if $(filter figure,$@),figure="$(NOTEBOOK)") -- $@ || \
 		{ $(BIN)/brainalign failed $@ --settings "$(FILE)" --since $$began > $(NOTE) 2>&1; true; }
 study book archive figure::
 	$(stop)

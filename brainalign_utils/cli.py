@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import socket
 import sys
 import zipfile
@@ -229,11 +230,16 @@ def _check_port(port):
 @click.option("--port")
 def check(target, file, nsd, coco, scores, notebook, profile, cores, port):
     """Look at what make was given before anything runs, and print the settings file to use."""
+    from .artifacts import hold_study
     from .registry import of_study, read_notebooks
     from .settings import check_folders, check_study, load_settings, project_root
 
     checkout = project_root()
     _check_name("PROFILE", profile, (p.parent.name for p in checkout.glob("workflow/profiles/*/config.yaml")))
+    if profile in ("slurm", "aws") and not shutil.which("sbatch"):
+        raise BrainalignError(
+            f"PROFILE={profile} needs Slurm's sbatch, which this machine lacks; use a login node"
+        )
     if not (cores.isdecimal() and int(cores)):
         raise BrainalignError(f"CORES={cores} is no number of processors; give 1 or more")
     if scores:
@@ -263,6 +269,7 @@ def check(target, file, nsd, coco, scores, notebook, profile, cores, port):
             check_study(settings)
         if settings.checkpoints != "phantom" and not settings.scores_only:
             _check_checkpoints(settings)
+        hold_study(settings.paths.root).release()
     click.echo(file)
 
 

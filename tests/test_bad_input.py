@@ -3,6 +3,7 @@
 The commands run as a user runs them, so that the tables outlive changes of structure.
 """
 
+import json
 import os
 import re
 import socket
@@ -17,6 +18,7 @@ import pytest
 from fixtures.unprivileged import nobody, reachable_folder
 
 from brainalign_utils import cli
+from brainalign_utils.artifacts import hold_study
 from brainalign_utils.settings import project_root
 
 REAL = "data: nsd\n"
@@ -288,17 +290,24 @@ MAKE = [
 ]
 
 
+MAKE_HERE = ["make", "-o", f"{sys.prefix}/.ready", f"VENV={sys.prefix}"]
+OUTSIDE_MAKE = {name: v for name, v in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+
+
 @pytest.mark.parametrize(("words", "message"), MAKE, ids=[row[0] for row in MAKE])
 def test_a_target_of_make(words, message, here):
     """The sentence is make's own last line."""
     (here / "good/html").mkdir(parents=True)
     (here / "good/html/index.html").touch()
-    environment = {name: v for name, v in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     with socket.create_server(("127.0.0.1", 0)) as server:
         words = words.format(here=here, taken=server.getsockname()[1]).split()
-        command = ["make", "-o", f"{sys.prefix}/.ready", f"VENV={sys.prefix}", *words]
         done = subprocess.run(
-            command, cwd=project_root(), env=environment, capture_output=True, text=True, timeout=60
+            [*MAKE_HERE, *words],
+            cwd=project_root(),
+            env=OUTSIDE_MAKE,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
     check(done.returncode, 2, message, done.stdout, done.stderr)
     assert "snakemake" not in done.stdout
@@ -381,3 +390,38 @@ def test_a_notebook_in_papermill(row, papermill_runs):
     assert done.returncode == 1 and re.match(message, done.stderr.rstrip().splitlines()[-1]), done.stderr
     (error,) = (o for cell in notebook.cells for o in cell.get("outputs", ()) if o.output_type == "error")
     assert len(error.traceback) == 1 and re.match(message, error.traceback[0])
+
+
+def test_a_study_that_runs_already(here, capfd):
+    options = ["--settings", "good.yml", "--profile", "local", "--cores", "1"]
+    held = hold_study(here / "good")
+    status = cli.main(["check", "study", *options])
+    check(status, 1, "another run is at work in .*/good; wait for it to end", *capfd.readouterr())
+    held.release()
+    assert cli.main(["check", "study", *options]) == 0
+
+
+def test_a_cluster_that_is_not_there(here, monkeypatch, capfd):
+    monkeypatch.setenv("PATH", str(here))
+    status = cli.main(["check", "study", "--settings", "good.yml", "--profile", "slurm", "--cores", "1"])
+    check(status, 1, "PROFILE=slurm needs Slurm's sbatch, which this machine lacks", *capfd.readouterr())
+
+
+def test_any_path_reaches_the_workflow(tmp_path):
+    """Spaces, letters, quotes and what YAML takes for a comment or a key stay parts of a path."""
+    folder = tmp_path / "it's é: #1 (new)"
+    (folder / "nsd/nsddata/experiments/nsd").mkdir(parents=True)
+    (folder / "nsd/nsddata/experiments/nsd/nsd_expdesign.mat").touch()
+    (folder / "coco/annotations").mkdir(parents=True)
+    settings = folder / "my study.yml"
+    settings.write_text("name: étude\ndata: nsd\nbuild_root: out\nmodels: [vit-h, instructblip]\n")
+    settings.write_text(settings.read_text().replace("out", f'"{folder}"'), encoding="utf-8")
+    words = [f"SETTINGS={settings}", f"NSD={folder}/nsd", f"COCO={folder}/coco", "SNAKEMAKE_ARGS=--dry-run"]
+    done = subprocess.run(
+        [*MAKE_HERE, "archive", *words], cwd=project_root(), env=OUTSIDE_MAKE, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    frozen = json.loads((folder / "étude/settings/settings.json").read_text(encoding="utf-8"))
+    assert [frozen[f"{key}_root"] for key in ("build", "nsd", "coco")] == [
+        str(folder), f"{folder}/nsd", f"{folder}/coco",
+    ]  # fmt: skip

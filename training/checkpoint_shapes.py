@@ -37,9 +37,9 @@ from brainalign_utils.features.mplug_owl import (
     MplugOwlForConditionalGeneration,
     MplugOwlProcessor,
 )
-from nsd_phantom.answers import vocabulary
 from nsd_phantom.instructions import read_instructions
 
+from .answers import vocabulary
 from .training_data import IMAGE_SIZE, PATCH_SIZE
 
 WIDTH, N_HEADS, MLP = 96, 4, 192

@@ -11,10 +11,11 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoModel, AutoModelForImageTextToText, AutoProcessor
 
 from brainalign_utils.features.mplug_owl import MplugOwlProcessor
-from nsd_phantom.answers import answers, captions
+from nsd_phantom.captions import captions
 from nsd_phantom.instructions import read_instructions
 from nsd_phantom.scenes import HELD_OUT_SEEDS, draw_scene
 
+from .answers import answers
 from .families import PROMPTS, instruction_text, to_pixels
 from .training_data import Pool
 

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from nsd_phantom.answers import answers, captions
 from nsd_phantom.backdrops import INDOOR, OUTDOOR
+from nsd_phantom.captions import captions
 from nsd_phantom.content import CLOTHES, FOODS, FURNITURE, FURS, KINDS, RIDES, VEHICLES
 from nsd_phantom.drawing import COLOURS
 from nsd_phantom.instructions import read_instructions
 from nsd_phantom.scenes import SIZE, Drawing, draw_scene
+
+from .answers import answers
 
 IMAGE_SIZE = 64
 PATCH_SIZE = 8

@@ -37,7 +37,7 @@ drawn["maps"] = figures.plot_maps(maps, cortex, "depth", areas)
 drawn["views"] = figures.plot_views(surface.fsaverage5(), values, "x")
 settings = Settings(build_root=Path({build!r}), models=("instructblip",))
 for name, figure in drawn.items():
-    figures.save_figure(figure, simulated.venns_table(), name, settings, "c", "a", "make")
+    figures.save_figure(figure, simulated.venns_table(), name, settings, "c", "a")
 """
 
 MATPLOTLIBRC = """

@@ -11,11 +11,12 @@ import torch
 from brainalign_utils.models import BLIP2_PROMPT, IDEFICS_PROMPT, MPLUG_OWL_PROMPT
 from brainalign_utils.tables import INSTRUCTIONS
 from nsd_phantom import CHECKPOINTS as SHIPPED
-from nsd_phantom.answers import answers, captions
+from nsd_phantom.captions import captions
 from nsd_phantom.instructions import read_instructions
 from nsd_phantom.scenes import HELD_OUT_SEEDS, TRAINING_SEEDS, draw_scene
 from training import families, measuring
 from training import train as training
+from training.answers import answers
 from training.checkpoint_shapes import (
     EOS,
     NAMES,

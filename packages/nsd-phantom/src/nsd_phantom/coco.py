@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .answers import captions
+from .captions import captions
 from .coco_categories import CATEGORIES
 from .scenes import Scene
 

@@ -102,7 +102,7 @@ class RidgeCV(_Ridge):
     scoring : {"mse", "r2", "r"}
         What picks the penalty: negated mean squared error, R2, or Pearson's r, averaged over folds.
     tolerance : float or None
-        Error of filter factors interpolated between penalties.  None is 1e-6 (1e-8 for "r"), which leaves
+        Error of filter factors interpolated between penalties.  None is 3e-7 (1e-10 for "r"), which leaves
         scores within about 1e-6; 0 evaluates every penalty.
     n_targets_batch : int or None
         Targets per block; None sizes blocks to memory.  Does not change results.

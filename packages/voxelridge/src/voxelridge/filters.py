@@ -49,13 +49,20 @@ class AlphaNodes:
         Subset of the grid, in the order in which it was chosen.
     weights : array of shape (n_alphas, n_nodes)
         A moment at every alpha is ``weights @ moment_at_nodes``.
+    largest : float
+        See :func:`filter_factors`.
     """
 
     nodes: np.ndarray
     weights: np.ndarray
+    largest: float = np.inf
+
+    def factors(self, eigenvalues):
+        """Filter factors at the nodes, (n_nodes, n_dims)."""
+        return filter_factors(eigenvalues, self.nodes, self.largest)
 
 
-def choose_nodes(alphas, smallest, largest, tolerance) -> AlphaNodes:
+def choose_nodes(alphas, smallest, largest, tolerance, relative=False) -> AlphaNodes:
     """Pick the fewest alphas from which squared errors at all alphas can be interpolated.
 
     Moments of a residual are sums of products of two filter factors, of one, and of none.
@@ -71,6 +78,8 @@ def choose_nodes(alphas, smallest, largest, tolerance) -> AlphaNodes:
     tolerance : float
         Largest allowed error of any product of factors (which are at most 1); 0 evaluates
         every alpha.
+    relative : bool
+        Whether predictions matter relative to their own size, as for r.
 
     Returns
     -------
@@ -78,17 +87,19 @@ def choose_nodes(alphas, smallest, largest, tolerance) -> AlphaNodes:
     """
     alphas = np.asarray(alphas, dtype=np.float64)
     if tolerance < SMALLEST_TOLERANCE or len(alphas) < 4:
-        return AlphaNodes(alphas, np.eye(len(alphas)))
+        return AlphaNodes(alphas, np.eye(len(alphas)), largest if relative else np.inf)
     floor = max(smallest, 1e-3 * alphas.min())
     low, high = np.floor(2 * np.log2(floor)) / 2, np.ceil(2 * np.log2(max(largest, 2 * floor))) / 2
-    return _choose_nodes(tuple(alphas), low, high, tolerance)  # half octaves, so that plans are reused
+    return _choose_nodes(
+        tuple(alphas), low, high, tolerance, relative
+    )  # half octaves, so that plans are reused
 
 
 @lru_cache(maxsize=64)
-def _choose_nodes(alphas, log2_smallest, log2_largest, tolerance):
-    alphas = np.array(alphas)
+def _choose_nodes(alphas, log2_smallest, log2_largest, tolerance, relative):
+    alphas, largest = np.array(alphas), 2**log2_largest if relative else np.inf
     sample = np.exp2(np.linspace(log2_smallest, log2_largest, N_SAMPLES))
-    factors = np.c_[np.ones(len(alphas)), filter_factors(sample, alphas)]
+    factors = np.c_[np.ones(len(alphas)), filter_factors(sample, alphas, largest)]
     i, j = np.triu_indices(factors.shape[1])
     family = factors[:, i] * factors[:, j]  # (n_alphas, n_products)
     _, r, pivots = qr(family.T, mode="economic", pivoting=True)
@@ -99,16 +110,18 @@ def _choose_nodes(alphas, log2_smallest, log2_largest, tolerance):
         weights[pivots[n_nodes:]] = solve_triangular(r[:n_nodes, :n_nodes], r[:n_nodes, n_nodes:]).T
         if np.abs(family - weights @ family[pivots[:n_nodes]]).max() <= tolerance:
             break
-    return AlphaNodes(alphas[pivots[:n_nodes]], weights)
+    return AlphaNodes(alphas[pivots[:n_nodes]], weights, largest)
 
 
-def filter_factors(eigenvalues, alphas) -> np.ndarray:
+def filter_factors(eigenvalues, alphas, largest=np.inf) -> np.ndarray:
     """Filter factors relative to the smallest alpha, ``(l + alpha_min) / (l + alpha)``.
 
     Parameters
     ----------
     eigenvalues : array of shape (n_dims, )
     alphas : array of shape (n_alphas, )
+    largest : float
+        Largest eigenvalue, if factors are to be scaled at each alpha so that its factor is 1.
 
     Returns
     -------
@@ -116,7 +129,8 @@ def filter_factors(eigenvalues, alphas) -> np.ndarray:
     """
     eigenvalues = np.asarray(eigenvalues, dtype=np.float64)
     alphas = np.asarray(alphas, dtype=np.float64)
-    return (eigenvalues + alphas.min()) / (eigenvalues + alphas[:, None])
+    scale = 1 if np.isinf(largest) else ((largest + alphas) / (largest + alphas.min()))[:, None]
+    return scale * (eigenvalues + alphas.min()) / (eigenvalues + alphas[:, None])
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from .decomposition import Decomposition, eigh_clamped, power_iteration, symmetric_product
-from .filters import AlphaNodes, filter_factors, filtered_chunks, filtered_products, plan_spectrum
+from .filters import AlphaNodes, filtered_chunks, filtered_products, plan_spectrum
 from .inputs import Fold, take_rows
 
 PRODUCT_SLACK = 30
@@ -99,7 +99,7 @@ class SpectralFolds:
         self.plans, alpha = [], nodes.nodes.min()
         for k, eigenvalues in enumerate(self.eigenvalues):
             self.lefts[k] = self.lefts[k] / _like(eigenvalues + alpha, self.lefts[k])
-            factors = filter_factors(eigenvalues, nodes.nodes)
+            factors = nodes.factors(eigenvalues)
             plan = plan_spectrum(factors, _log2(eigenvalues, alpha), PRODUCT_SLACK * tolerance, self.lefts[k])
             self.plans.append(plan)
 
@@ -232,7 +232,7 @@ class DowndateFolds:
             factors, self.scaled = (eigenvalues[0] + alphas[:, None]) / (eigenvalues + alphas[:, None]), left
         else:
             factors, self.scaled = (
-                filter_factors(eigenvalues, alphas),
+                nodes.factors(eigenvalues),
                 left / _like(eigenvalues + alphas.min(), left),
             )
         tolerance *= PRODUCT_SLACK / max(1.0, self.amplification(alphas.min()))
@@ -253,14 +253,13 @@ class DowndateFolds:
         return self.full.left.T @ Y, None
 
     def residuals(self, Y, Z, parts, workspace, predictions=False):
-        """As :meth:`SpectralFolds.residuals`."""
+        """As :meth:`SpectralFolds.residuals`, never predictions: they are small differences."""
         for k, fold in enumerate(self.folds):
             held_out, scaled = take_rows(Y, fold.left_out), take_rows(self.scaled, fold.left_out)
             full = filtered_products(scaled, Z, self.plan_, None if self.dual else held_out, workspace)
             out = workspace.get("held_out", *full.shape)
             torch.bmm(self.inverses[k], full, out=out)
             out = out.neg_() if self.dual else out
-            out = out.add_(held_out) if predictions else out
             if self.test_rows[k] is not None:
                 held_out, out = take_rows(held_out, self.test_rows[k]), out[:, self.test_rows[k]]
             yield held_out, [(slice(None), out.transpose(0, 1))]

@@ -55,9 +55,8 @@ def as_tensor(name, values, dtype=None) -> torch.Tensor:
         tensor = torch.from_numpy(numbers if numbers.flags.writeable else numbers.copy()).reshape(
             values.shape
         )
-    bad = ~torch.isfinite(tensor)
-    if bad.any():
-        columns = bad.reshape(len(bad), -1).any(0)
+    if not torch.isfinite(tensor.sum()) and not torch.isfinite(tensor).all():  # sums may overflow
+        columns = ~torch.isfinite(tensor).reshape(len(tensor), -1).all(0)
         raise ValueError(
             f"{name} holds NaN or infinity in {int(columns.sum())} of {len(columns)} columns; drop or fill it"
         )

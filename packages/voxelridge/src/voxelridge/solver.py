@@ -9,8 +9,8 @@ from .filters import AlphaNodes, Workspace, choose_nodes
 from .folds import ROUNDING_LIMIT, DowndateFolds, SpectralFolds, cheaper_form, cheaper_route
 from .scores import mean_scores
 
-TOLERANCES = {"r2": 1e-7, "mse": 1e-7, "r": 1e-8}
-"""Default tolerance by scoring: curves of r are flatter."""
+TOLERANCES = {"r2": 3e-7, "mse": 3e-7, "r": 1e-10}
+"""Default tolerance by scoring: curves of r are flatter, and may rest on small parts of predictions."""
 
 BLOCK_BYTES = 96 * 2**20
 """Temporary memory of a block of targets on a CPU."""
@@ -58,9 +58,7 @@ class CrossValidation:
     def _holds_out(self, full: Decomposition, folds, n_targets, route) -> bool:
         """Prepare the folds; False where single precision is not enough for them."""
         self.full, is_double = full, full.X.dtype == torch.float64
-        route = route or cheaper_route(full, folds, n_targets)
-        if self.scoring == "r" and not is_double:
-            route = "spectral"  # the downdate's predictions are small differences of targets and residuals
+        route = "spectral" if self.scoring == "r" else route or cheaper_route(full, folds, n_targets)
         if route == "downdate":
             held_out = DowndateFolds(full, folds)
             error = torch.finfo(full.X.dtype).eps * held_out.amplification(self.alphas[0]) * self.scale**0.5
@@ -78,7 +76,9 @@ class CrossValidation:
 
     def _plan(self, held_out):
         self.held_out = held_out
-        self.nodes: AlphaNodes = choose_nodes(self.alphas, *held_out.spectrum(), self.tolerance)
+        self.nodes: AlphaNodes = choose_nodes(
+            self.alphas, *held_out.spectrum(), self.tolerance, self.scoring == "r"
+        )
         held_out.plan(self.nodes, self.tolerance)
 
     @property
@@ -146,10 +146,10 @@ def relative_second_moment(Y) -> float:
     Interpolated squared errors are accurate relative to the mean square, scores matter relative to the
     variance.
     """
-    variance = Y.double().var(0, correction=0)
-    varies = Y.amax(0) > Y.amin(0)
-    ratio = Y.double().square().mean(0)[varies] / variance[varies]
-    return max(1.0, float(ratio.max())) if len(ratio) else 1.0
+    variance, mean = torch.var_mean(Y, 0, correction=0)
+    varies = (variance > 0) & (Y.amax(0) > Y.amin(0))
+    ratio = 1 + mean[varies].double().square() / variance[varies]
+    return float(ratio.max()) if len(ratio) else 1.0
 
 
 def edge_proportions(best, n_alphas, counted) -> tuple[float, float]:
