@@ -236,7 +236,7 @@ def _numbers(root, subject, betas, space, expected, arrays) -> Iterator[Finding]
             for key, value in (("mean", values.mean()), ("std", values.std())):
                 what = f"{subject_name(subject)}: betas of session {check['session']}: {key}"
                 yield _compare(what, round(float(value), 4), check[key])
-    for key in found.keys() & expected.keys():
+    for key in (key for key in found if key in expected):
         yield _compare(f"{subject_name(subject)}: {key}", found[key], expected[key])
 
 

@@ -173,7 +173,7 @@ def test_the_page_on_responses_takes_voxels_without_a_ceiling(phantom_tree, tmp_
     notebook = jupytext.read(Path(__file__).parents[2] / "notebooks/01_load_responses.py")
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     given = next(cell for cell in cells if "parameters" in cell.metadata.get("tags", []))
-    given.source = f"settings_file, subject = {str(tmp_path / 'settings.yml')!r}, 1"
+    given.source = f"settings_file, subjects = {str(tmp_path / 'settings.yml')!r}, [1]"
     script = "\n".join(["import matplotlib; matplotlib.use('agg')", *(cell.source for cell in cells)])
     script = re.sub("^%.*", "", script, flags=re.MULTILINE)  # IPython's own commands
     command = [sys.executable, "-W", "error::RuntimeWarning", "-c", script]
