@@ -20,7 +20,8 @@ RUN       = $(BIN)/snakemake --snakefile workflow/Snakefile --workflow-profile w
 # anything runs; a run that fails leaves it in NOTE, and the next step of the target (`stop`) ends make with it.
 NOTE     := $(VENV)/.make-$(shell echo $$PPID)
 CHECK     = $(BIN)/brainalign check $@ --settings "$(SETTINGS)" --nsd "$(NSD)" --coco "$(COCO)" --scores "$(SCORES)" \
-            --notebook "$(NOTEBOOK)" --profile "$(PROFILE)" --cores "$(CORES)" --port "$(PORT)" 2>$(NOTE) && rm $(NOTE)
+            --notebook "$(NOTEBOOK)" --profile "$(PROFILE)" --cores "$(CORES)" --port "$(PORT)" 2>$(NOTE) && rm $(NOTE) || \
+            [ $$? -lt 126 ] || echo "Error: $(VENV) was made in another folder; delete it, and make makes it anew" >$(NOTE)
 check     = $(eval FILE := $$(shell $$(CHECK)))$(stop)
 stop      = $(eval SENTENCE := $$(shell cat $(NOTE) 2>/dev/null; rm -f $(NOTE)))$(if $(SENTENCE),$(error $(SENTENCE)))
 

@@ -446,3 +446,13 @@ def test_a_python_that_cannot_be_used(interpreter, message, tmp_path):
     done = subprocess.run(words, cwd=project_root(), env=OUTSIDE_MAKE, capture_output=True, text=True)
     check(done.returncode, 2, message, done.stdout, done.stderr)
     assert not (tmp_path / "venv").exists()
+
+
+def test_an_environment_of_a_checkout_that_was_moved(tmp_path):
+    program = tmp_path / "bin/brainalign"
+    program.parent.mkdir()
+    program.write_text(f"#!{tmp_path}/moved/.venv/bin/python\n")
+    program.chmod(0o755)
+    words = ["make", "-o", f"{tmp_path}/.ready", f"VENV={tmp_path}", "study"]
+    done = subprocess.run(words, cwd=project_root(), env=OUTSIDE_MAKE, capture_output=True, text=True)
+    check(done.returncode, 2, "was made in another folder; delete it", done.stdout, done.stderr)
