@@ -283,8 +283,9 @@ def _write_copies(settings: Settings, folder: Path) -> Iterable[Path]:
     for name in notebook_pages(project_root(), settings.data):
         if name in rebuilt():
             continue
-        notebook = nbformat.read(shown_copy(settings, name), as_version=4)
-        target = folder / "notebooks" / name / f"{name}.ipynb"
+        shown = shown_copy(settings, name)
+        notebook = nbformat.read(shown, as_version=4)
+        target = folder / shown.relative_to(settings.paths.root)
         target.parent.mkdir(parents=True)
         nbformat.write(published_copy(notebook), target)
         for figure in (figure for cell in notebook.cells for figure in figure_names(cell)):
