@@ -52,7 +52,7 @@ def read_captions(coco_root: str | Path, stim_info: pd.DataFrame, nsd_ids) -> pd
         texts = [str(annotation.get("caption", "")).strip() for annotation in coco.imgToAnns.get(coco_id, ())]
         if not any(texts):
             raise CocoError(
-                f"picture nsd_id {nsd_id} is photograph {coco_id}, of which {path} holds no caption; "
+                f"image nsd_id {nsd_id} is photograph {coco_id}, of which {path} holds no caption; "
                 f"take the annotations of 2017 from {ARCHIVE}"
             )
         rows += [(nsd_id, text) for text in texts if text]
@@ -102,7 +102,7 @@ def read_objects(coco_root: str | Path, stim_info: pd.DataFrame, nsd_ids) -> pd.
         except (KeyError, TypeError, ValueError, IndexError) as error:
             what = f"photograph {coco_id}" if number is None else f"annotation {number}"
             raise CocoError(
-                f"{path}: {what} (picture nsd_id {nsd_id}) cannot be read: {_fault(error, coco)}; "
+                f"{path}: {what} (image nsd_id {nsd_id}) cannot be read: {_fault(error, coco)}; "
                 f"take the annotations of 2017 from {ARCHIVE}"
             ) from error
     columns = ["nsd_id", "category", "supercategory", "area_fraction", "crowd"]
@@ -184,7 +184,7 @@ def _pictures(coco_root, kind, stim_info, nsd_ids):
             files[split] = _open(path)
         if coco_id not in files[split].imgs:
             raise CocoError(
-                f"picture nsd_id {row.Index} is photograph {coco_id} of {split}, which {path} does not hold; "
+                f"image nsd_id {row.Index} is photograph {coco_id} of {split}, which {path} does not hold; "
                 f"take the annotations of 2017 from {ARCHIVE}"
             )
         yield int(row.Index), files[split], coco_id, row.cropBox, path

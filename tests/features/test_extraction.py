@@ -343,7 +343,7 @@ def test_stimulus_without_a_caption_is_named(phantom_tree, tmp_path):
     content = json.loads(file.read_text())
     content["annotations"] = [row for row in content["annotations"] if row["image_id"] != info["cocoId"]]
     file.write_text(json.dumps(content))
-    with pytest.raises(BrainalignError, match=rf"caption.*nsd_id {nsd_id}"):
+    with pytest.raises(BrainalignError, match=rf"nsd_id {nsd_id} is photograph .* holds no caption"):
         extraction.extract(settings, "clip-text", progress_bar=False)
 
 

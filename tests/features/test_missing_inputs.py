@@ -33,7 +33,7 @@ def test_missing_input_names_the_command(source, empty_study, monkeypatch):
     names = {}
     with pytest.raises(Exception) as caught, plt.ioff():
         for cell in cells:
-            exec(compile(cell.source, source.name, "exec"), names)
+            exec(compile(re.sub(r"(?m)^%.*$", "", cell.source), source.name, "exec"), names)  # no magics
             if "parameters" in cell.metadata.get("tags", []):
                 names["settings_file"] = str(empty_study)
     message = str(caught.value)

@@ -189,7 +189,7 @@ def test_annotations_of_other_photographs_do_not_matter(coco_root, stim_info):
             {"category_id": 99},
             "annotation 1 .*: its category_id is 99, and the file names 2 other categories",
         ),
-        ({"bbox": [1, 2]}, r"annotation 1 \(picture nsd_id 0\) cannot be read: not enough values"),
+        ({"bbox": [1, 2]}, r"annotation 1 \(image nsd_id 0\) cannot be read: not enough values"),
         ({"segmentation": {"counts": [5, 7]}}, "annotation 1 .*: it has no 'size'"),
         (
             {"segmentation": {"size": [10, 10], "counts": [100]}},

@@ -49,6 +49,8 @@ def study(tmp_path_factory):
         if name and (ROOT / name).is_file():
             (checkout / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, checkout / name)
+    for name in ("requirements.lock", "pyproject.toml", *checkout.glob("packages/*/pyproject.toml")):
+        os.utime(checkout / name, (0, 0))  # older than the environment: make has nothing to install
     (checkout / ".venv").symlink_to(ROOT / ".venv")
     for head, text in blocks().items():
         follow(checkout, head, text)

@@ -241,7 +241,7 @@ def run_real(*words, cwd):
 
 SETTINGS = "workflow/config/phantom-small.yml"
 WRONG = {  # parameters of 03_fit_encoding, and the sentence
-    "a number": (["-p", "subjects", "1"], r"SettingsError: subjects is 1; it takes a list, such as \[2\]"),
+    "a number": (["-p", "subjects", "1"], r"SettingsError: subjects is 1; it takes a list, such as \[\d\]"),
     "model": (["-p", "model", "foo"], r"model is 'foo'; this study has the models vit-h, clip-image"),
     "old name": (["-p", "subject", "08"], r"no parameter subject; there are: settings_file, subjects, model"),
     "no settings": (["-p", "settings_file", "nope.yml"], r"settings file nope.yml does not exist"),
