@@ -95,7 +95,7 @@ def layer_table(settings: Settings, models, rois) -> pd.DataFrame:
     >>> settings = load_settings("workflow/config/phantom-small.yml")
     >>> table = layer_table(settings, ["vit-h"], ["prf-visual"])
     >>> sorted(map(str, table.subject.unique()))
-    ['1', '2', 'all']
+    ['1', '4', 'all']
     """
     tables = []
     for subject, model, scores in study.all_scores(settings, models):
@@ -175,7 +175,7 @@ def cross_subject_ceilings(settings: Settings, progress_bar: bool = True) -> dic
     >>> settings = load_settings("workflow/config/phantom-small.yml")
     >>> ceilings = cross_subject_ceilings(settings, progress_bar=False)
     >>> {subject: ceiling.ceiling.dims for subject, ceiling in ceilings.items()}
-    {1: ('voxel',), 2: ('voxel',)}
+    {1: ('voxel',), 4: ('voxel',)}
     """
     tests = {}
     for subject in settings.subjects:
