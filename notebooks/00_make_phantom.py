@@ -32,11 +32,12 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 import nsd_phantom
-from brainalign_utils import figures, nsd
+from brainalign_utils import nsd
 from brainalign_utils.settings import load_settings
+from brainalign_utils.style import STYLE
 
 # %matplotlib inline
-plt.style.use(figures.STYLE)  # matplotlib's own defaults and the book's, whatever a matplotlibrc says
+plt.style.use(STYLE)  # matplotlib's own defaults and the book's, whatever a matplotlibrc says
 settings = load_settings(settings_file)
 paths = settings.paths
 

@@ -27,14 +27,15 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from brainalign_utils import figures, nsd, store
+from brainalign_utils import nsd, store
 from brainalign_utils.registry import check_parameters
 from brainalign_utils.settings import load_settings
+from brainalign_utils.style import STYLE
 from brainalign_utils.tables import ROIS
 from brainalign_utils.titles import title_of
 
 # %matplotlib inline
-plt.style.use(figures.STYLE)  # matplotlib's own defaults and the book's, whatever a matplotlibrc says
+plt.style.use(STYLE)  # matplotlib's own defaults and the book's, whatever a matplotlibrc says
 settings = load_settings(settings_file)
 check_parameters(settings, subjects=subjects)
 subjects = subjects or list(settings.subjects)

@@ -28,16 +28,16 @@ n_shards: int = 1  # number of these parts
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from brainalign_utils import figures, nsd
+from brainalign_utils import nsd
 from brainalign_utils.features import extraction
 from brainalign_utils.features.store import feature_spaces
-from brainalign_utils.figures import show
 from brainalign_utils.models import MODEL_BY_ID, ROLE_TITLES
 from brainalign_utils.registry import check_parameters
 from brainalign_utils.settings import load_settings
+from brainalign_utils.style import STYLE, WordTable
 
 # %matplotlib inline
-plt.style.use(figures.STYLE)  # matplotlib's own defaults and the book's, whatever a matplotlibrc says
+plt.style.use(STYLE)  # matplotlib's own defaults and the book's, whatever a matplotlibrc says
 settings = load_settings(settings_file)
 check_parameters(settings, model=model, shard=shard, n_shards=n_shards)
 paths = settings.paths
@@ -95,4 +95,4 @@ shown = answers[answers.nsd_id == example] if len(answers) else pd.DataFrame(col
 said = pd.DataFrame(
     {"id": shown.instruction, "instruction": shown.instruction.map(texts), "answer": shown.text}
 )
-show.WordTable(said) if len(said) else "This model takes no instruction."
+WordTable(said) if len(said) else "This model takes no instruction."

@@ -30,19 +30,20 @@ import pandas as pd
 import seaborn as sns
 from voxelridge import RidgeCV
 
-from brainalign_utils import figures, store
+from brainalign_utils import store
 from brainalign_utils.encoding import fitting
 from brainalign_utils.features.store import feature_spaces
 from brainalign_utils.results import alignment, intervals, study
 from brainalign_utils.registry import check_parameters
 from brainalign_utils.settings import load_settings
 from brainalign_utils.stats import scoring
+from brainalign_utils.style import STYLE
 from brainalign_utils.tables import PAPER_GROUPS, ROIS
 from brainalign_utils.titles import title_of
 
 # %%
 # %matplotlib inline
-plt.style.use(figures.STYLE)  # matplotlib's own defaults and the book's, whatever a matplotlibrc says
+plt.style.use(STYLE)  # matplotlib's own defaults and the book's, whatever a matplotlibrc says
 settings = load_settings(settings_file)
 check_parameters(settings, subjects=subjects, model=model)
 subjects = subjects or list(settings.subjects)

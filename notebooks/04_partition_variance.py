@@ -61,8 +61,8 @@ for subject, data in responses.items():
 # ## The regressions
 #
 # With plain ridge on concatenated features, adding a useless feature space to a good one can lower the score, which
-# shows up as negative unique variance. Banded ridge weighs each space by itself: the weights of a pair are chosen
-# per voxel on training folds. All pairs, and every instruction against all others, come from one set of Gram matrices. Negative
+# shows up as negative unique variance. Banded ridge weighs each space by itself: candidate weightings of
+# a pair are averaged per voxel by how well they predict held-out training images. All pairs, and every instruction against all others, come from one set of Gram matrices. Negative
 # parts that remain are kept and shown: they are the noise of the estimate. With few training images for the number of features, the joint
 # model overfits a little more than the single ones, which makes shared variance look slightly smaller than it is.
 

@@ -5,6 +5,10 @@ from html import escape
 
 import pandas as pd
 
+from ..style import WordTable
+
+__all__ = ["FIGURE_PAGES", "Ledger", "WordTable", "figure_link"]
+
 FIGURE_PAGES = {
     "figure-2": "06_compare_models",
     "figure-3": "07_map_instructions",
@@ -14,34 +18,6 @@ FIGURE_PAGES = {
     "claims": "16_check_claims",
 }
 """Notebook that holds each figure to which claims refer."""
-
-
-@dataclass(frozen=True)
-class WordTable:
-    """A table whose cells hold sentences; shows itself in a notebook.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        Undefined cells stay empty; numbers have three decimals.
-
-    Examples
-    --------
-    >>> WordTable(pd.DataFrame({"answer": ["a red dog"], "share": [0.25]}))
-       answer  share
-    a red dog  0.250
-    """
-
-    frame: pd.DataFrame
-
-    def _repr_html_(self) -> str:
-        with pd.option_context("display.max_colwidth", None):
-            return self.frame.to_html(
-                index=False, classes="words", border=0, na_rep="", float_format="{:.3f}".format
-            )
-
-    def __repr__(self) -> str:
-        return self.frame.to_string(index=False, na_rep="", float_format="{:.3f}".format)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from ..models import MODEL_BY_ID
+from ..style import GRID, INK, MUTED, PAPER, STYLE, WARNING  # noqa: F401  the room takes them from here
 from ..tables import INSTRUCTIONS
 
 ALL = "all"
@@ -21,7 +22,6 @@ ALL = "all"
 WIDTH = 6.5
 """Inches; about 750 pixels on a page, 360 on a phone."""
 
-INK, MUTED, GRID, PAPER, WARNING = "#1f2328", "#57606a", "#d0d7de", "#ffffff", "#a33b00"
 RED, BLUE, GREEN, PURPLE = "#b93c0a", "#1f4fd1", "#0b7a67", "#7a1fa2"
 
 _PALETTE = (
@@ -51,42 +51,6 @@ ROLE_MARKS = {
 
 _COLOURS, _MARKERS = (RED, BLUE, GREEN, PURPLE, MUTED), ("o", "s", "D", "^", "v")
 _DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1, 1, 1)), (0, (3, 1, 1, 1, 1, 1)))
-
-STYLE = [
-    "default",
-    {
-        "font.family": "DejaVu Sans",  # comes with matplotlib; as "sans-serif" it could be any font
-        "figure.facecolor": PAPER,
-        "savefig.facecolor": PAPER,
-        "axes.facecolor": PAPER,
-        "axes.edgecolor": MUTED,
-        "axes.labelcolor": INK,
-        "axes.titlecolor": INK,
-        "text.color": INK,
-        "xtick.color": INK,
-        "ytick.color": INK,
-        "font.size": 9.5,
-        "axes.titlesize": 10.5,
-        "axes.titleweight": "bold",
-        "axes.labelsize": 9.5,
-        "xtick.labelsize": 9,
-        "ytick.labelsize": 9,
-        "legend.fontsize": 9,
-        "legend.frameon": False,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": False,
-        "grid.color": GRID,
-        "grid.linewidth": 0.7,
-        "figure.constrained_layout.w_pad": 0.07,
-        "figure.constrained_layout.h_pad": 0.06,
-        "svg.hashsalt": "brainalign",
-        "svg.fonttype": "path",
-        "image.cmap": "viridis",
-    },
-]
-"""For ``pyplot.style.use``: matplotlib's own defaults, whatever a matplotlibrc says, and then the book's."""
-
 
 _PRINTED = {"legacy": False, "precision": 8, "floatmode": "maxprec", "suppress": False, "sign": "-"}
 """NumPy's own print options: matplotlib names parts of an SVG by the printed form of numbers."""

@@ -142,7 +142,7 @@ def test_a_user_without_a_home(reference, tmp_path):
     assert differences(files, reference) == []
 
 
-INLINE = "# %matplotlib inline\nplt.style.use(figures.STYLE)"
+INLINE = "# %matplotlib inline\nplt.style.use(STYLE)"
 """What a notebook that draws by pyplot says first."""
 
 
@@ -156,7 +156,7 @@ def test_a_notebook_shows_its_figures_whatever_the_user_set(tmp_path, monkeypatc
     (tmp_path / "matplotlibrc").write_text(MATPLOTLIBRC)
     for name, value in {"MPLBACKEND": "Agg", "IPYTHONDIR": str(tmp_path / "ipython")}.items():
         monkeypatch.setenv(name, value)
-    cells = f"import matplotlib.pyplot as plt\nfrom brainalign_utils import figures\n{INLINE}\n"
+    cells = f"import matplotlib.pyplot as plt\nfrom brainalign_utils.style import STYLE\n{INLINE}\n"
     cells += "\n# %%\nplt.plot([1, 2])\nplt.title('alignment')\nplt.show()\n"
     notebook = jupytext.reads(f"# %%\n{cells}", fmt="py:percent")
     NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}}, kernel_name="python3").execute()
